@@ -1,0 +1,204 @@
+//! The validated configuration. Only `validate` can build a [`Config`], and nothing can change one.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// A configuration in which every reference resolves and every statement can be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub(super) interfaces: Vec<Interface>,
+    pub(super) frontends: Vec<Frontend>,
+    pub(super) pools: Vec<Pool>,
+    pub(super) probes: Vec<Probe>,
+    pub(super) rules: Vec<Rule>,
+}
+
+impl Config {
+    /// Interfaces to attach to; empty: every interface that leads to a frontend or a backend.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    #[must_use]
+    pub fn frontends(&self) -> &[Frontend] {
+        &self.frontends
+    }
+
+    #[must_use]
+    pub fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    #[must_use]
+    pub fn probes(&self) -> &[Probe] {
+        &self.probes
+    }
+
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The frontend that a rule names.
+    #[must_use]
+    pub fn frontend_of(&self, rule: &Rule) -> &Frontend {
+        &self.frontends[rule.frontend]
+    }
+
+    /// The pool that a rule names.
+    #[must_use]
+    pub fn pool_of(&self, rule: &Rule) -> &Pool {
+        &self.pools[rule.pool]
+    }
+
+    /// The probe that a rule names, if it names one.
+    #[must_use]
+    pub fn probe_of(&self, rule: &Rule) -> Option<&Probe> {
+        rule.probe.map(|probe| &self.probes[probe])
+    }
+}
+
+/// An interface that the XDP program attaches to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    pub name: String,
+    pub mode: XdpMode,
+}
+
+/// How the program attaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum XdpMode {
+    /// Native where the driver can, else generic.
+    #[default]
+    Auto,
+    Native,
+    Generic,
+}
+
+/// An address that clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frontend {
+    pub name: String,
+    pub address: Ipv4Addr,
+}
+
+/// Backends that serve the same thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    pub name: String,
+    /// Fixes the size of the ring; never less than the number of backends.
+    pub max_members: u32,
+    /// How long connections are carried to their old member after a change.
+    pub transition: Duration,
+    pub backends: Vec<Backend>,
+}
+
+/// A member of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    pub name: String,
+    pub address: Ipv4Addr,
+    /// Share of the ring relative to the other members; 0 takes no new connections.
+    pub weight: u16,
+    pub admin_state: AdminState,
+}
+
+/// Whether the operator overrides the probe (S-ADM-1..3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord, Hash)]
+pub enum AdminState {
+    /// The probe decides.
+    #[default]
+    None,
+    /// New connections whatever the probe says.
+    Up,
+    /// No new connections whatever the probe says.
+    Down,
+}
+
+/// A health check.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Probe {
+    pub name: String,
+    pub check: Check,
+    pub port: u16,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Consecutive results that change a state (S-PRB-21, S-PRB-22).
+    pub threshold: u32,
+    pub no_healthy_backends: NoHealthyBackends,
+}
+
+/// What a probe does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Check {
+    /// Connect, then an orderly close (S-PRB-9).
+    Tcp,
+    /// `GET path`; only status 200 is healthy (S-PRB-10, S-PRB-15).
+    Http { path: String },
+}
+
+/// What happens to new connections when every member is down (S-PRB-28).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord, Hash)]
+pub enum NoHealthyBackends {
+    /// They are dropped in silence.
+    #[default]
+    Drop,
+    /// They are spread over all members.
+    AllUp,
+}
+
+/// Traffic to one frontend port goes to one pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    pub name: String,
+    /// Index into [`Config::frontends`].
+    pub frontend: usize,
+    pub protocol: Protocol,
+    pub port: u16,
+    /// Index into [`Config::pools`].
+    pub pool: usize,
+    pub backend_port: u16,
+    /// Index into [`Config::probes`].
+    pub probe: Option<usize>,
+    /// The probe's, unless the rule overrides it.
+    pub no_healthy_backends: NoHealthyBackends,
+    pub distribution: Distribution,
+    pub idle_timeout: Duration,
+    pub access: Access,
+}
+
+/// A transport protocol that rules speak of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// What of a packet chooses its member (S-DIST-1..3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord, Hash)]
+pub enum Distribution {
+    #[default]
+    FiveTuple,
+    SourceIp,
+    SourceIpProtocol,
+}
+
+/// Who may use a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Nobody: the rule names no `access`.
+    Closed,
+    /// Everybody: some entry allows 0.0.0.0/0.
+    Open,
+    /// Sources in one of these prefixes; sorted, without duplicates.
+    Prefixes(Vec<Prefix>),
+}
+
+/// An IPv4 prefix without host bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix {
+    pub address: Ipv4Addr,
+    /// 0..=32.
+    pub length: u8,
+}

@@ -1,0 +1,8 @@
+//! Controller of the load balancer: configuration, compilation to map state, reconciliation,
+//! probes, neighbours, API and command line.
+//!
+//! Who may use whom is written in `ARCHITECTURE.md` and held by `cargo xtask ci`.
+
+pub mod config;
+pub mod health;
+pub mod neighbours;

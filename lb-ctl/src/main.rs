@@ -1,0 +1,3 @@
+//! `lbctl`: the daemon and its client.
+
+fn main() {}

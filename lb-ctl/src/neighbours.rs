@@ -1,0 +1,1 @@
+//! Next hops of members, from the kernel's routes and neighbours.

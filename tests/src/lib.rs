@@ -1,0 +1,1 @@
+//! The lab: network namespaces, servers and clients for end-to-end tests.
