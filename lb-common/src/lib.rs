@@ -1,3 +1,22 @@
-//! Every decision about a packet: shared map types, wire formats and the pipeline.
+//! Every decision about a packet, for the kernel program and for plain tests alike.
+//!
+//! Read [`pipeline`] first: it is a packet's way on one page. The two seams to the outside are
+//! [`window`] (the bytes of a frame) and [`tables`] (the maps).
 #![cfg_attr(not(any(test, feature = "testkit")), no_std)]
 #![warn(missing_docs)]
+
+pub mod abi;
+pub mod choose;
+pub mod classify;
+pub mod csum;
+pub mod hash;
+pub mod nat;
+pub mod outcome;
+pub mod parse;
+pub mod pipeline;
+pub mod reason;
+pub mod reply;
+pub mod tables;
+pub mod track;
+pub mod units;
+pub mod window;

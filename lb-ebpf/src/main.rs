@@ -1,20 +1,34 @@
-//! The XDP program.
+//! All that the kernel calls. Decisions are made in `lb_common::pipeline`; this crate lends it
+//! the frame and the maps.
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+mod action;
+mod counters;
+mod tables;
+mod window;
+
+use aya_ebpf::{macros::xdp, programs::XdpContext};
+use lb_common::pipeline;
+
+use crate::{tables::KernelTables, window::Frame};
 
 /// Sees each frame that arrives at an interface of the load balancer.
 #[xdp]
-pub fn lb_ingress(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
+pub fn lb_ingress(ctx: XdpContext) -> u32 {
+    let mut frame = Frame::new(&ctx);
+    let outcome = pipeline::ingress(&mut frame, &KernelTables::new(&ctx), tables::jiffies());
+    counters::record(&outcome, window::length(&ctx));
+    action::of(&outcome, &ctx)
 }
 
+#[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
+/// The kernel lends its helpers to GPL-compatible programs only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

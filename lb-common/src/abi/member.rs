@@ -1,0 +1,51 @@
+//! Members and addresses.
+
+use crate::units::Addr;
+
+/// A member and the way to it. 32 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(C)]
+pub struct Member {
+    /// The member's address.
+    pub address: Addr,
+    /// Interface that leads to it; 0 while the next hop is not known.
+    pub ifindex: u32,
+    /// Hardware address of the next hop.
+    pub destination: [u8; 6],
+    /// Hardware address of our interface.
+    pub source: [u8; 6],
+    /// 1 if the label is in use.
+    pub present: u32,
+    /// Longest IP packet that the interface sends.
+    pub mtu: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Member>() == 32);
+
+/// What an address is to us. 4 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct AddressFlags(pub u32);
+
+impl AddressFlags {
+    /// Clients connect to it.
+    pub const FRONTEND: Self = Self(1);
+    /// The host's own.
+    pub const OWN: Self = Self(2);
+
+    /// Whether all flags of `other` are set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// With the flags of `other` as well.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}

@@ -1,0 +1,82 @@
+//! The bytes that both sides of the maps see.
+//!
+//! Everything here is written by one program and read by another of perhaps another age: fixed
+//! layout, no implicit padding, and [`ABI_VERSION`] changes with any of it.
+
+mod flow;
+mod member;
+mod reverse;
+mod root;
+mod rule;
+pub mod sieve;
+mod stats;
+
+pub use flow::{FlowEntry, FlowKey, FlowWord};
+pub use member::{AddressFlags, Member};
+pub use reverse::{Owner, Reverse, ReverseKey};
+pub use root::Root;
+pub use rule::{AccessKey, Mode, Rule, RuleKey, View, access};
+pub use stats::{Counter, RuleStats};
+
+/// Changes whenever the layout or the meaning of a map changes. User space refuses pinned maps
+/// of another version.
+pub const ABI_VERSION: u32 = 1;
+
+/// Members in one element of the slot map: an array map rounds its values up to 8 bytes
+/// (`array_map_alloc` in kernel/bpf/arraymap.c), so four labels share one.
+pub const SLOTS_PER_WORD: u32 = 4;
+
+/// Marks in one element of the mark map, for the same reason.
+pub const MARKS_PER_WORD: u32 = 4;
+
+/// Bits of the client's hash that choose a mark: 2^18 marks of 2 bytes are 512 KiB.
+pub const MARK_BITS: u32 = 18;
+
+/// Member labels, 0 included, which names none.
+pub const MEMBERS: u32 = 1 << 16;
+
+/// Members in one word of a health set.
+pub const HEALTH_BITS: u32 = 64;
+
+/// Names of the maps; at most 15 characters, which is what the kernel keeps.
+pub mod map {
+    /// [`super::Root`], one element.
+    pub const ROOT: &str = "lb_root";
+    /// Words of [`super::sieve`].
+    pub const SIEVE: &str = "lb_sieve";
+    /// [`super::RuleKey`] -> [`super::Rule`].
+    pub const RULES: &str = "lb_rules";
+    /// Address -> [`super::AddressFlags`].
+    pub const ADDRESSES: &str = "lb_addresses";
+    /// [`super::AccessKey`] prefix -> 1.
+    pub const ACCESS: &str = "lb_access";
+    /// Rings: four member labels an element.
+    pub const SLOTS: &str = "lb_slots";
+    /// Health sets: 64 members an element.
+    pub const HEALTH: &str = "lb_health";
+    /// Label -> [`super::Member`].
+    pub const MEMBERS: &str = "lb_members";
+    /// Member address -> [`super::Owner`].
+    pub const OWNERS: &str = "lb_owners";
+    /// [`super::ReverseKey`] -> [`super::Reverse`].
+    pub const REVERSE: &str = "lb_reverse";
+    /// Marks: four an element.
+    pub const MARKS: &str = "lb_marks";
+    /// [`super::FlowKey`] -> [`super::FlowEntry`], least recently used go first.
+    pub const PENDING: &str = "lb_pending";
+    /// [`super::FlowKey`] -> [`super::FlowEntry`], proven flows only.
+    pub const CONFIRMED: &str = "lb_confirmed";
+    /// A [`super::Counter`] for each [`crate::reason::Reason`].
+    pub const REASONS: &str = "lb_reasons";
+    /// A count for each [`crate::reason::Event`].
+    pub const EVENTS: &str = "lb_events";
+    /// [`super::RuleStats`] by statistics number.
+    pub const RULE_STATS: &str = "lb_rule_stats";
+    /// New connections by member label.
+    pub const MEMBER_STATS: &str = "lb_member_stats";
+    /// Every map, in the order in which a reader would ask for them.
+    pub const ALL: [&str; 17] = [
+        ROOT, SIEVE, RULES, ADDRESSES, ACCESS, SLOTS, HEALTH, MEMBERS, OWNERS, REVERSE, MARKS, PENDING,
+        CONFIRMED, REASONS, EVENTS, RULE_STATS, MEMBER_STATS,
+    ];
+}

@@ -1,0 +1,51 @@
+//! From a member's reply back to the frontend. Members + rules entries, never members x rules.
+
+use crate::units::{Addr, MemberId, Port};
+
+/// What a member's address stands for, found by the address. 8 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(C)]
+pub struct Owner {
+    /// The group of pools that have this address.
+    pub group: u32,
+    /// The member's label.
+    pub member: MemberId,
+    /// Zero.
+    pub reserved: u16,
+}
+
+const _: () = assert!(size_of::<Owner>() == 8);
+
+/// A service of a group of pools. 8 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(C)]
+pub struct ReverseKey {
+    /// [`Owner::group`].
+    pub group: u32,
+    /// Port at the member.
+    pub port: Port,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+const _: () = assert!(size_of::<ReverseKey>() == 8);
+
+/// The frontend that the service is reached by. 16 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(C)]
+pub struct Reverse {
+    /// Frontend address.
+    pub address: Addr,
+    /// Frontend port.
+    pub port: Port,
+    /// Zero.
+    pub reserved: u16,
+    /// Index of the rule's statistics.
+    pub stats: u32,
+    /// Life of an exception since its last packet, in ticks.
+    pub life: u32,
+}
+
+const _: () = assert!(size_of::<Reverse>() == 16);

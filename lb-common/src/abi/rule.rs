@@ -1,0 +1,106 @@
+//! Rules and the views they name.
+
+use crate::units::{Addr, MemberId, Port, Target};
+
+/// Finds a rule. 8 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(C)]
+pub struct RuleKey {
+    /// Frontend address.
+    pub address: Addr,
+    /// Frontend port.
+    pub port: Port,
+    /// IP protocol number, 6 or 17.
+    pub protocol: u8,
+    /// The generation of rules, see [`crate::abi::Root::epoch`].
+    pub epoch: u8,
+}
+
+const _: () = assert!(size_of::<RuleKey>() == 8);
+
+/// What of the tuple chooses the slot (S-DIST-1..3), as a number for [`View::mode`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mode {
+    /// Addresses, ports and protocol.
+    FiveTuple = 0,
+    /// Both addresses.
+    SourceIp = 1,
+    /// Both addresses and the protocol.
+    SourceIpProtocol = 2,
+}
+
+/// All that decides where a packet goes. 20 bytes; a view whose `ring_size` is 0 has no member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(C)]
+pub struct View {
+    /// First slot of the ring in the slot map.
+    pub ring_base: u32,
+    /// Slots of the ring, a prime.
+    pub ring_size: u32,
+    /// First word of the health set in the health map.
+    pub health_base: u32,
+    /// Words before the set's first: the set begins with the bit of member `64 * health_skip`.
+    pub health_skip: u16,
+    /// Words in the health set.
+    pub health_words: u16,
+    /// Port at the member.
+    pub port: Port,
+    /// A [`Mode`].
+    pub mode: u8,
+    /// 1 if this view is there, else the rule has none (no transition).
+    pub present: u8,
+}
+
+const _: () = assert!(size_of::<View>() == 20);
+
+impl View {
+    /// This member at the view's port.
+    #[inline(always)]
+    #[must_use]
+    pub fn target(&self, member: MemberId) -> Target {
+        Target { member, port: self.port }
+    }
+}
+
+/// Traffic to one frontend port. 56 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(C)]
+pub struct Rule {
+    /// Where new connections go.
+    pub current: View,
+    /// Where connections older than the change go; not present outside a transition.
+    pub old: View,
+    /// Life of an exception since its last packet, in ticks.
+    pub life: u32,
+    /// Index of the rule's statistics.
+    pub stats: u32,
+    /// A list in the access map, or one of [`access`].
+    pub access: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Rule>() == 56);
+
+/// Values of [`Rule::access`] that are no list.
+pub mod access {
+    /// Everybody; no look-up is made.
+    pub const OPEN: u32 = 0;
+    /// Nobody.
+    pub const CLOSED: u32 = 1;
+    /// The first number of a list.
+    pub const FIRST_LIST: u32 = 2;
+}
+
+/// Data of a longest-prefix look-up: the list's number counts as the first 32 bits. 8 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(C)]
+pub struct AccessKey {
+    /// [`Rule::access`] in big-endian order, as a trie compares from the first byte on.
+    pub list: [u8; 4],
+    /// Source address.
+    pub address: Addr,
+}
+
+const _: () = assert!(size_of::<AccessKey>() == 8);

@@ -1,0 +1,269 @@
+//! Where an inbound packet goes: views, health, and the exceptions to both.
+//!
+//! The table of `docs/selection.md` in code. The rule above all of it: a SYN goes only where the
+//! packet after it will look.
+
+use crate::abi::{FlowWord, HEALTH_BITS, Root, Rule, View};
+use crate::hash::{self, Tuple};
+use crate::parse::{Headers, TcpFlags, Transport};
+use crate::reason::{Event, Reason};
+use crate::tables::Tables;
+use crate::track::{Flow, Side, proves};
+use crate::units::{MemberId, Target};
+
+/// Draws from the ring before the health set itself is searched: with half of the members down,
+/// one flow in 65,536 needs the search.
+const DRAWS: u32 = 16;
+
+/// Words that a health set can have at most.
+const HEALTH_WORDS: u32 = crate::abi::MEMBERS / HEALTH_BITS;
+
+/// A packet's target, and whether it opens a connection there.
+pub struct Choice {
+    /// Where it goes.
+    pub target: Target,
+    /// Whether it is a connection's first packet.
+    pub opens: bool,
+}
+
+/// What both views of a rule give for one packet.
+struct Slots {
+    current: Target,
+    /// Equal to `current` unless the rule is in transition and this flow is part of it.
+    old: Target,
+    /// Hash that chose in the current view.
+    hash: u64,
+}
+
+/// Chooses the member for a packet to a frontend.
+#[inline(always)]
+pub fn target<T: Tables>(h: &Headers, rule: &Rule, root: &Root, tables: &T, now: u64) -> Result<Choice, Reason> {
+    let tuple = h.from_peer();
+    let peer = hash::peer(&root.hash_key, tuple.peer, tuple.peer_port, tuple.protocol);
+    let slots = slots(rule, &tuple, peer, root, tables)?;
+    let Transport::Tcp { flags, ack, data, .. } = h.transport else {
+        let target = datagram(rule, &slots, tables)?;
+        return Ok(Choice { target, opens: false });
+    };
+    let flow = Flow::new(&tuple, peer, rule.life, root, now);
+    let marked = flow.marked(tables);
+    let agree = slots.current == slots.old;
+    if flags.opens() {
+        if agree && !marked && accepts(&rule.current, slots.current.member, tables) {
+            return Ok(Choice { target: slots.current, opens: true });
+        }
+        return Ok(Choice { target: open(rule, &slots, &flow, tables)?, opens: true });
+    }
+    if agree && !marked {
+        return Ok(Choice { target: slots.current, opens: false });
+    }
+    Ok(Choice { target: established(&slots, &flow, flags, ack, data, tables), opens: false })
+}
+
+#[inline(always)]
+fn slots<T: Tables>(rule: &Rule, tuple: &Tuple, peer: u64, root: &Root, tables: &T) -> Result<Slots, Reason> {
+    let five = hash::flow(&root.hash_key, peer, tuple.local, tuple.local_port);
+    let hash = hash::distribution(&root.hash_key, rule.current.mode, tuple, five);
+    let current = in_slot(&rule.current, hash, tables);
+    if rule.old.present == 0 {
+        return if current.member == MemberId::NONE { Err(Reason::EmptyPool) } else { Ok(Slots { current, old: current, hash }) };
+    }
+    let old = in_slot(&rule.old, hash::distribution(&root.hash_key, rule.old.mode, tuple, five), tables);
+    // An empty ring has no opinion.
+    match (current.member, old.member) {
+        (MemberId::NONE, MemberId::NONE) => Err(Reason::EmptyPool),
+        (_, MemberId::NONE) => Ok(Slots { current, old: current, hash }),
+        _ => Ok(Slots { current, old, hash }),
+    }
+}
+
+#[inline(always)]
+fn in_slot<T: Tables>(view: &View, hash: u64, tables: &T) -> Target {
+    let member = if view.ring_size == 0 {
+        MemberId::NONE
+    } else {
+        tables.slot(view.ring_base.wrapping_add(hash::scale(hash, view.ring_size)))
+    };
+    view.target(member)
+}
+
+/// Whether a member takes new connections.
+#[inline(always)]
+pub fn accepts<T: Tables>(view: &View, member: MemberId, tables: &T) -> bool {
+    let word = u32::from(member.0) / HEALTH_BITS;
+    let Some(word) = word.checked_sub(u32::from(view.health_skip)) else { return false };
+    if member == MemberId::NONE || word >= u32::from(view.health_words) {
+        return false;
+    }
+    tables.health(view.health_base.wrapping_add(word)) >> (u32::from(member.0) % HEALTH_BITS) & 1 == 1
+}
+
+/// UDP without tracking: first accepting of slot target and fallback (S-DIST-15).
+#[inline(always)]
+fn datagram<T: Tables>(rule: &Rule, slots: &Slots, tables: &T) -> Result<Target, Reason> {
+    if accepts(&rule.current, slots.current.member, tables) {
+        return Ok(slots.current);
+    }
+    fallback(&rule.current, slots.hash, tables).ok_or(Reason::NoHealthyMember)
+}
+
+/// A SYN whose slot does not settle the matter.
+#[inline(never)]
+fn open<T: Tables>(rule: &Rule, slots: &Slots, flow: &Flow<'_>, tables: &T) -> Result<Target, Reason> {
+    let takes = |target: Target| {
+        accepts(&rule.current, target.member, tables)
+            || rule.old.present != 0 && accepts(&rule.old, target.member, tables)
+    };
+    let confirmed = flow.confirmed(tables);
+    if let Some(entry) = &confirmed {
+        let word = entry.word();
+        if takes(word.target()) {
+            return Ok(word.target());
+        }
+        // The port is used again. The entry stays, in case the SYN is forged.
+        entry.replace(word, word.with(FlowWord::REUSED));
+        tables.count(Event::Reused);
+    }
+    let pending = flow.pending(tables);
+    if let Some(entry) = &pending {
+        let target = entry.word().target();
+        if takes(target) {
+            flow.touch(entry, None, Side::Peer, tables);
+            return Ok(target);
+        }
+    }
+    let unknown = confirmed.is_none() && pending.is_none();
+    let slot_accepts = accepts(&rule.current, slots.current.member, tables);
+    let agree = slots.current == slots.old;
+    if unknown && agree && slot_accepts {
+        return Ok(slots.current);
+    }
+    if unknown && !agree && !slot_accepts && accepts(&rule.old, slots.old.member, tables) {
+        return Ok(slots.old);
+    }
+    let target = if slot_accepts {
+        slots.current
+    } else {
+        tables.count(Event::Fallback);
+        fallback(&rule.current, slots.hash, tables).ok_or(Reason::NoHealthyMember)?
+    };
+    if flow.suspend(flow.word(target, 0), 0, tables).is_ok() {
+        return Ok(target);
+    }
+    // Nothing remembers this flow: its next packet will look at the old view.
+    if unknown && takes(slots.old) { Ok(slots.old) } else { Err(Reason::EntryRefused) }
+}
+
+/// A later packet of a connection that may be an exception.
+#[inline(never)]
+fn established<T: Tables>(slots: &Slots, flow: &Flow<'_>, flags: TcpFlags, ack: u32, data: bool, tables: &T) -> Target {
+    let packet = Some((flags, data));
+    if let Some(entry) = flow.confirmed(tables) {
+        let word = entry.word();
+        if word.has(FlowWord::REUSED)
+            && let Some(pending) = flow.pending(tables)
+            && proves(flags, ack, &pending)
+        {
+            let target = pending.word().target();
+            entry.replace(word, flow.word(target, 0));
+            return target;
+        }
+        flow.touch(&entry, packet, Side::Peer, tables);
+        return word.target();
+    }
+    if let Some(entry) = flow.pending(tables) {
+        let target = entry.word().target();
+        if proves(flags, ack, &entry) {
+            flow.promote(&entry, tables);
+            return target;
+        }
+        if entry.word().has(FlowWord::USABLE) {
+            flow.touch(&entry, packet, Side::Peer, tables);
+            return target;
+        }
+    }
+    if slots.current != slots.old && !flags.has(TcpFlags::RST) {
+        // Older than the change. A refusal is counted, and prolongs the transition.
+        let _ = flow.suspend(flow.word(slots.old, FlowWord::USABLE), 0, tables);
+    }
+    slots.old
+}
+
+/// A member that accepts, chosen by a second hash of the same tuple: a few draws from the ring,
+/// which keep the weights, then the health set from a random bit on, which finds one if there is
+/// any.
+#[inline(never)]
+fn fallback<T: Tables>(view: &View, hash: u64, tables: &T) -> Option<Target> {
+    let mut hash = hash;
+    for _ in 0..DRAWS {
+        hash = hash::again(hash);
+        let target = in_slot(view, hash, tables);
+        if accepts(view, target.member, tables) {
+            return Some(target);
+        }
+    }
+    search(view, hash, tables)
+}
+
+/// The first accepting member from a random place on.
+#[inline(never)]
+fn search<T: Tables>(view: &View, hash: u64, tables: &T) -> Option<Target> {
+    let words = u32::from(view.health_words);
+    let mut at = hash::scale(hash, words);
+    for _ in 0..HEALTH_WORDS {
+        if at >= words {
+            at = 0;
+        }
+        let word = tables.health(view.health_base.wrapping_add(at));
+        if word != 0 {
+            let bit = set_bit(word, hash as u32 % HEALTH_BITS);
+            let member = (u32::from(view.health_skip) + at) * HEALTH_BITS + bit;
+            #[allow(clippy::cast_possible_truncation, reason = "labels are 16 bits")]
+            return Some(view.target(MemberId(member as u16)));
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The first set bit of a word that is not 0, from bit `start` on and around.
+#[inline(always)]
+fn set_bit(word: u64, start: u32) -> u32 {
+    let turned = word.rotate_right(start);
+    let mut rest = turned;
+    let mut bit = 0;
+    let mut width = HEALTH_BITS / 2;
+    while width > 0 {
+        if rest & ((1 << width) - 1) == 0 {
+            rest >>= width;
+            bit += width;
+        }
+        width /= 2;
+    }
+    (bit + start) % HEALTH_BITS
+}
+
+/// Whether the flow's datagrams can have reached this member: as its slot's, its old or its
+/// fallback target.
+#[inline(always)]
+pub fn could_reach<T: Tables>(tuple: &Tuple, peer: u64, member: MemberId, rule: &Rule, root: &Root, tables: &T) -> bool {
+    let Ok(slots) = slots(rule, tuple, peer, root, tables) else { return false };
+    slots.current.member == member
+        || slots.old.member == member
+        || fallback(&rule.current, slots.hash, tables).is_some_and(|target| target.member == member)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_bit_finds_the_next_one_around() {
+        for start in 0..64 {
+            for bits in [1u64 << 63, 1, 0x8000_0000_0000_0001, 1 << 17, u64::MAX] {
+                let expected = (0..64).map(|step| (start + step) % 64).find(|bit| bits >> bit & 1 == 1);
+                assert_eq!(Some(set_bit(bits, start)), expected, "{bits:x} from {start}");
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Bytes to headers, once.
+//!
+//! Lengths come from the IP header, never from the frame: Ethernet pads short packets.
+
+use crate::hash::Tuple;
+use crate::reason::Reason;
+use crate::units::{Addr, Port};
+use crate::window::Window;
+
+/// Bytes of an Ethernet header.
+pub const ETH_LEN: usize = 14;
+/// Bytes of an IPv4 header without options.
+pub const IPV4_LEN: usize = 20;
+/// Where the transport header begins, behind an IPv4 header without options.
+pub const L4: usize = ETH_LEN + IPV4_LEN;
+/// Protocol number of TCP.
+pub const TCP: u8 = 6;
+/// Protocol number of UDP.
+pub const UDP: u8 = 17;
+
+const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
+const TCP_LEN: u16 = 20;
+const UDP_LEN: u16 = 8;
+
+/// An IPv4 header (RFC 791, section 3.1); lengths and fragments are not judged yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Ip {
+    /// Version and header length, the first byte.
+    pub version_length: u8,
+    /// Length of header and payload.
+    pub total_length: u16,
+    /// Flags and fragment offset.
+    pub fragment: u16,
+    /// Hops left.
+    pub ttl: u8,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Header checksum, wire order.
+    pub checksum: u16,
+    /// Source.
+    pub source: Addr,
+    /// Destination.
+    pub destination: Addr,
+}
+
+/// Reads an IPv4 header behind an Ethernet header.
+#[inline(always)]
+pub fn ipv4<F: Window>(frame: &F) -> Result<Ip, Reason> {
+    let b: &[u8; L4] = frame.view(0).ok_or(Reason::Truncated)?;
+    if [b[12], b[13]] != ETHERTYPE_IPV4 {
+        return Err(Reason::NotIpv4);
+    }
+    Ok(Ip {
+        version_length: b[14],
+        total_length: u16::from_be_bytes([b[16], b[17]]),
+        fragment: u16::from_be_bytes([b[20], b[21]]),
+        ttl: b[22],
+        protocol: b[23],
+        checksum: u16::from_ne_bytes([b[24], b[25]]),
+        source: Addr::from_wire([b[26], b[27], b[28], b[29]]),
+        destination: Addr::from_wire([b[30], b[31], b[32], b[33]]),
+    })
+}
+
+/// TCP flags (RFC 9293, section 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpFlags(pub u8);
+
+impl TcpFlags {
+    /// No more data from the sender.
+    pub const FIN: u8 = 0x01;
+    /// Opens a connection.
+    pub const SYN: u8 = 0x02;
+    /// Ends a connection.
+    pub const RST: u8 = 0x04;
+    /// The acknowledgement number counts.
+    pub const ACK: u8 = 0x10;
+
+    /// Whether any of the flags is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(self, flags: u8) -> bool {
+        self.0 & flags != 0
+    }
+
+    /// SYN without ACK, RST, FIN: the first packet of a connection.
+    #[inline(always)]
+    #[must_use]
+    pub const fn opens(self) -> bool {
+        self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
+    }
+
+    /// SYN with ACK: a listener's answer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn accepts(self) -> bool {
+        self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN | Self::ACK
+    }
+}
+
+/// The transport header, as far as it matters.
+#[derive(Debug, Clone, Copy)]
+pub enum Transport {
+    /// RFC 9293.
+    Tcp {
+        /// Flags.
+        flags: TcpFlags,
+        /// Sequence number.
+        seq: u32,
+        /// Acknowledgement number.
+        ack: u32,
+        /// Whether data follow the header.
+        data: bool,
+    },
+    /// RFC 768.
+    Udp,
+}
+
+/// All that the pipeline knows of a packet.
+#[derive(Debug, Clone, Copy)]
+pub struct Headers {
+    /// The IPv4 header.
+    pub ip: Ip,
+    /// Source port.
+    pub source_port: Port,
+    /// Destination port.
+    pub destination_port: Port,
+    /// The rest of the transport header.
+    pub transport: Transport,
+    /// Transport checksum, wire order; 0 on UDP means none (RFC 768).
+    pub checksum: u16,
+}
+
+impl Headers {
+    /// The flow with the packet's sender as the peer.
+    #[inline(always)]
+    #[must_use]
+    pub fn from_peer(&self) -> Tuple {
+        Tuple {
+            peer: self.ip.source,
+            peer_port: self.source_port,
+            local: self.ip.destination,
+            local_port: self.destination_port,
+            protocol: self.ip.protocol,
+        }
+    }
+}
+
+/// Reads the transport header; the error is the packet's fate if it is to a frontend.
+#[inline(always)]
+pub fn transport<F: Window>(frame: &F, ip: &Ip) -> Result<Headers, Reason> {
+    if ip.version_length != 0x45 {
+        return Err(Reason::IpOptions);
+    }
+    if ip.fragment & 0x3fff != 0 {
+        return Err(Reason::Fragment);
+    }
+    let length = ip.total_length.checked_sub(IPV4_LEN as u16).ok_or(Reason::BadLength)?;
+    if frame.len() < ETH_LEN + ip.total_length as usize {
+        return Err(Reason::BadLength);
+    }
+    match ip.protocol {
+        TCP => tcp(frame, ip, length),
+        UDP => udp(frame, ip, length),
+        _ => Err(Reason::Protocol),
+    }
+}
+
+#[inline(always)]
+fn tcp<F: Window>(frame: &F, ip: &Ip, length: u16) -> Result<Headers, Reason> {
+    if length < TCP_LEN {
+        return Err(Reason::BadLength);
+    }
+    let b: &[u8; TCP_LEN as usize] = frame.view(L4).ok_or(Reason::BadLength)?;
+    let header = (b[12] >> 4) as u16 * 4;
+    if header < TCP_LEN || header > length {
+        return Err(Reason::BadLength);
+    }
+    Ok(Headers {
+        ip: *ip,
+        source_port: Port::from_wire([b[0], b[1]]),
+        destination_port: Port::from_wire([b[2], b[3]]),
+        transport: Transport::Tcp {
+            flags: TcpFlags(b[13]),
+            seq: u32::from_be_bytes([b[4], b[5], b[6], b[7]]),
+            ack: u32::from_be_bytes([b[8], b[9], b[10], b[11]]),
+            data: header < length,
+        },
+        checksum: u16::from_ne_bytes([b[16], b[17]]),
+    })
+}
+
+#[inline(always)]
+fn udp<F: Window>(frame: &F, ip: &Ip, length: u16) -> Result<Headers, Reason> {
+    let b: &[u8; UDP_LEN as usize] = frame.view(L4).ok_or(Reason::BadLength)?;
+    let said = u16::from_be_bytes([b[4], b[5]]);
+    if said < UDP_LEN || said > length {
+        return Err(Reason::BadLength);
+    }
+    Ok(Headers {
+        ip: *ip,
+        source_port: Port::from_wire([b[0], b[1]]),
+        destination_port: Port::from_wire([b[2], b[3]]),
+        transport: Transport::Udp,
+        checksum: u16::from_ne_bytes([b[6], b[7]]),
+    })
+}

@@ -1,0 +1,120 @@
+//! Why a packet left the program as it did.
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Rewritten, and sent on by us.
+    Forward,
+    /// Given to the kernel: untouched, unless the reason says that it was rewritten.
+    Pass,
+    /// Gone.
+    Drop,
+}
+
+macro_rules! reasons {
+    ($($number:literal $name:ident $action:ident $text:literal)*) => {
+        /// The one way out that each packet takes, and the one counter that moves for it.
+        ///
+        /// Numbers are an interface: they are never reused. `docs/drop-reasons.md` explains each.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Reason {
+            $(#[doc = $text] $name = $number,)*
+        }
+
+        impl Reason {
+            /// All reasons, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// What becomes of the packet.
+            #[inline(always)]
+            #[must_use]
+            pub const fn action(self) -> Action {
+                match self { $(Self::$name => Action::$action,)* }
+            }
+
+            /// The name, as in the code.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// One sentence.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    0 ToMember Forward "Rewritten and sent to the member."
+    1 ReplyToClient Forward "A member's reply, rewritten and sent to the client."
+    2 ToMemberByKernel Pass "Rewritten; the kernel sends it to the member, whose neighbour it has to ask for."
+    3 ReplyByKernel Pass "A member's reply, rewritten; the kernel sends it, because it must ask for the neighbour or split the packet."
+    4 NotOurs Pass "Neither to a frontend nor from or to a member's service."
+    5 NotIpv4 Pass "Another protocol than IPv4 in the Ethernet frame."
+    6 Truncated Pass "Shorter than an Ethernet and an IPv4 header."
+    7 OwnFrontend Pass "To a frontend that is the host's own address, and wanted by no rule."
+    8 ToHost Pass "From a member to the host's own address, such as the answer to a probe."
+    9 Direct Pass "To or from a member that the peer talks to directly, not through a frontend."
+    10 OwnConnection Pass "Opens a connection of the member's own from a service port."
+    11 UdpNotReply Pass "UDP from a service port to a peer whose datagrams could not have reached this member."
+    12 ReplyTtlExpired Pass "A member's reply at the end of its life; the kernel tells the member."
+    13 NotConfigured Pass "No configuration has been applied yet."
+    14 NoRule Drop "To a frontend, but no rule has this protocol and port."
+    15 Fragment Drop "A fragment to a frontend."
+    16 IpOptions Drop "An IPv4 header with options, or of a bad length, to a frontend."
+    17 Protocol Drop "To a frontend, neither TCP nor UDP."
+    18 BadLength Drop "To a frontend, and a header says another length than there is."
+    19 AccessDenied Drop "The rule's access list does not allow the source."
+    20 TtlExpired Drop "To a frontend, at the end of its life."
+    21 EmptyPool Drop "The rule's pool has no member."
+    22 NoHealthyMember Drop "A new connection, and no member of the pool accepts any."
+    23 EntryRefused Drop "A new connection whose exception could not be stored, and whose next packet would go to a member that does not accept."
+    24 NoRoute Drop "The kernel has no route to the member or the client."
+    25 MemberUnknown Drop "A slot or an entry names a label that no member has."
+    26 MartianReply Drop "A reply from a frontend that is the host's own address, to a client whose neighbour is not known: the kernel would refuse it."
+}
+
+/// Things that are counted beside a packet's way and never change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Event {
+    /// An exception was stored in `pending`.
+    Suspended = 0,
+    /// `pending` refused an exception.
+    SuspendRefused = 1,
+    /// An exception was proven and stored in `confirmed`.
+    Confirmed = 2,
+    /// `confirmed` refused a proven exception.
+    ConfirmRefused = 3,
+    /// A SYN met a confirmed exception whose member does not accept.
+    Reused = 4,
+    /// A new connection took the fallback of its slot.
+    Fallback = 5,
+}
+
+impl Event {
+    /// All events, by number.
+    pub const ALL: &'static [Self] = &[
+        Self::Suspended,
+        Self::SuspendRefused,
+        Self::Confirmed,
+        Self::ConfirmRefused,
+        Self::Reused,
+        Self::Fallback,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_indices() {
+        assert!(Reason::ALL.iter().enumerate().all(|(index, reason)| *reason as usize == index));
+        assert!(Event::ALL.iter().enumerate().all(|(index, event)| *event as usize == index));
+    }
+}

@@ -1,0 +1,174 @@
+//! Packets from members' service ports, and past us to them.
+
+use crate::abi::{FlowWord, Owner, Reverse, Root};
+use crate::choose;
+use crate::classify::rule_key;
+use crate::hash::{self, Tuple};
+use crate::parse::{Headers, TcpFlags, Transport};
+use crate::reason::Reason;
+use crate::tables::Tables;
+use crate::track::{Flow, Side, proves};
+
+/// How far a member's sequence number may be from what its peer acknowledged last, for the two
+/// to belong to one connection: a guess succeeds once in 32,768.
+const NEAR: u32 = 1 << 16;
+
+/// The flow of a member's packet as its peer would address the member itself.
+#[inline(always)]
+fn past_us(h: &Headers) -> Tuple {
+    Tuple {
+        peer: h.ip.destination,
+        peer_port: h.destination_port,
+        local: h.ip.source,
+        local_port: h.source_port,
+        protocol: h.ip.protocol,
+    }
+}
+
+/// Decides whether a packet from a service port is a reply to be rewritten: `Err` says why it
+/// passes untouched.
+#[inline(always)]
+pub fn rewrites<T: Tables>(
+    h: &Headers,
+    owner: &Owner,
+    reverse: &Reverse,
+    root: &Root,
+    tables: &T,
+    now: u64,
+) -> Result<(), Reason> {
+    let past = past_us(h);
+    let peer = hash::peer(&root.hash_key, past.peer, past.peer_port, past.protocol);
+    let direct = Flow::new(&past, peer, reverse.life, root, now);
+    let balanced = Tuple { local: reverse.address, local_port: reverse.port, ..past };
+    let marked = direct.marked(tables);
+    let Transport::Tcp { flags, seq, data, .. } = h.transport else {
+        return datagram(&direct, marked, &balanced, peer, owner, root, tables);
+    };
+    if flags.opens() {
+        // The member opens a connection of its own; its next sequence number is the proof to come.
+        let word = direct.untouched(FlowWord::SEQ_KNOWN);
+        // A refusal is counted; the next packet of a connection nobody remembers is a reply.
+        let _ = direct.suspend(word, seq.wrapping_add(1), tables);
+        return Err(Reason::OwnConnection);
+    }
+    if !marked {
+        return Ok(());
+    }
+    if untouched(&direct, flags, seq, data, tables) {
+        return Err(Reason::Direct);
+    }
+    follow(&direct.with_key(&balanced), flags, seq, data, owner, tables);
+    Ok(())
+}
+
+#[inline(always)]
+fn datagram<T: Tables>(
+    direct: &Flow<'_>,
+    marked: bool,
+    balanced: &Tuple,
+    peer: u64,
+    owner: &Owner,
+    root: &Root,
+    tables: &T,
+) -> Result<(), Reason> {
+    if marked && direct.pending(tables).is_some() {
+        return Err(Reason::Direct);
+    }
+    let key = rule_key(balanced.local, balanced.local_port, balanced.protocol, root);
+    let reached = tables
+        .rule(&key)
+        .is_some_and(|rule| choose::could_reach(balanced, peer, owner.member, rule, root, tables));
+    if reached { Ok(()) } else { Err(Reason::UdpNotReply) }
+}
+
+/// Whether a member's packet belongs to a connection that never went through a frontend.
+#[inline(never)]
+fn untouched<T: Tables>(direct: &Flow<'_>, flags: TcpFlags, seq: u32, data: bool, tables: &T) -> bool {
+    if let Some(entry) = direct.confirmed(tables) {
+        direct.touch(&entry, Some((flags, data)), Side::Member, tables);
+        return true;
+    }
+    let Some(entry) = direct.pending(tables) else { return false };
+    let word = entry.word();
+    if !word.has(FlowWord::SEQ_KNOWN) {
+        // A SYN to the member itself awaits its answer: SYN-ACK or RST. Anything else is of an
+        // older connection between the same ports, which a forged SYN must not steal.
+        if flags.accepts() {
+            entry.set_member_seq(seq.wrapping_add(1));
+            entry.replace(word, word.with(FlowWord::SEQ_KNOWN));
+        }
+        return flags.accepts() || flags.has(TcpFlags::RST);
+    }
+    let near = seq.wrapping_sub(entry.member_seq()).wrapping_add(NEAR) < 2 * NEAR;
+    if near && !flags.has(TcpFlags::SYN | TcpFlags::RST) {
+        direct.promote(&entry, tables);
+    }
+    near
+}
+
+/// Notes what a reply says of the exception that its flow may be.
+#[inline(never)]
+fn follow<T: Tables>(flow: &Flow<'_>, flags: TcpFlags, seq: u32, data: bool, owner: &Owner, tables: &T) {
+    if flags.accepts() {
+        if let Some(entry) = flow.pending(tables)
+            && entry.word().target().member == owner.member
+        {
+            entry.set_member_seq(seq.wrapping_add(1));
+            let word = entry.word();
+            entry.replace(word, word.with(FlowWord::SEQ_KNOWN));
+        }
+        return;
+    }
+    if let Some(entry) = flow.confirmed(tables) {
+        if entry.word().target().member == owner.member {
+            flow.touch(&entry, Some((flags, data)), Side::Member, tables);
+        }
+    } else if let Some(entry) = flow.pending(tables)
+        && entry.word().has(FlowWord::USABLE)
+        && entry.word().target().member == owner.member
+        && !flags.has(TcpFlags::RST)
+    {
+        flow.promote(&entry, tables);
+    }
+}
+
+/// Notes a packet that goes past us to a member's service port, so that the answer is left alone.
+#[inline(never)]
+pub fn direct<T: Tables>(h: &Headers, reverse: &Reverse, root: &Root, tables: &T, now: u64) {
+    let tuple = h.from_peer();
+    let peer = hash::peer(&root.hash_key, tuple.peer, tuple.peer_port, tuple.protocol);
+    let flow = Flow::new(&tuple, peer, reverse.life, root, now);
+    let Transport::Tcp { flags, ack, data, .. } = h.transport else {
+        match flow.pending(tables) {
+            Some(entry) => flow.touch(&entry, None, Side::Peer, tables),
+            None => remember(&flow, 0, 0, tables),
+        }
+        return;
+    };
+    if let Some(entry) = flow.confirmed(tables) {
+        flow.touch(&entry, Some((flags, data)), Side::Peer, tables);
+        return;
+    }
+    match flow.pending(tables) {
+        Some(entry) if answers(flags, ack, entry.member_seq(), entry.word()) || proves(flags, ack, &entry) => {
+            flow.promote(&entry, tables);
+        }
+        Some(entry) => flow.touch(&entry, None, Side::Peer, tables),
+        None if flags.opens() => remember(&flow, 0, 0, tables),
+        // In the middle of a connection: what the peer acknowledges is what the member sends next.
+        None if flags.has(TcpFlags::ACK) => remember(&flow, FlowWord::SEQ_KNOWN, ack, tables),
+        None => {}
+    }
+}
+
+/// A peer's SYN-ACK to a connection that the member opened.
+#[inline(always)]
+fn answers(flags: TcpFlags, ack: u32, member_seq: u32, word: FlowWord) -> bool {
+    word.has(FlowWord::SEQ_KNOWN) && flags.accepts() && ack == member_seq
+}
+
+#[inline(always)]
+fn remember<T: Tables>(flow: &Flow<'_>, flags: u64, member_seq: u32, tables: &T) {
+    // A refusal is counted; the packet passes either way.
+    let _ = flow.suspend(flow.untouched(flags), member_seq, tables);
+}

@@ -1,0 +1,183 @@
+//! Exceptions: who is believed, who is remembered, and for how long.
+//!
+//! Both tables are asked only where a packet's mark is young. `confirmed` comes first; `pending`
+//! is believed once its proof has been seen. An entry that is past its life is as good as absent,
+//! whether or not user space has come by to delete it.
+
+use crate::abi::{FlowEntry, FlowKey, FlowWord, MARK_BITS, Root};
+use crate::hash::Tuple;
+use crate::parse::TcpFlags;
+use crate::reason::Event;
+use crate::tables::{Full, Tables};
+use crate::units::{Target, Tick};
+
+/// Which end of a connection a packet comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The client, or the peer of a member.
+    Peer,
+    /// The member.
+    Member,
+}
+
+/// A flow and the moment at which a packet of it is looked at.
+pub struct Flow<'r> {
+    /// Key of both tables.
+    pub key: FlowKey,
+    bucket: u32,
+    life: u32,
+    root: &'r Root,
+    now: Tick,
+    coarse: u16,
+}
+
+impl<'r> Flow<'r> {
+    /// A flow whose peer hashes to `peer` and whose rule keeps exceptions for `life` ticks.
+    #[inline(always)]
+    pub fn new(tuple: &Tuple, peer: u64, life: u32, root: &'r Root, now: u64) -> Self {
+        let clock = root.clock(now);
+        Self { key: key(tuple), bucket: (peer >> (64 - MARK_BITS)) as u32, life, root, now: clock.now, coarse: clock.coarse }
+    }
+
+    /// Whether the peer may have an exception at all.
+    #[inline(always)]
+    pub fn marked<T: Tables>(&self, tables: &T) -> bool {
+        let mark = tables.mark(self.bucket);
+        mark != 0 && u32::from(self.coarse.wrapping_sub(mark)) <= self.root.mark_life
+    }
+
+    /// The same moment and peer, another local side.
+    #[inline(always)]
+    pub fn with_key(&self, tuple: &Tuple) -> Self {
+        Self { key: key(tuple), ..*self }
+    }
+
+    /// The proven exception of this flow.
+    #[inline(always)]
+    pub fn confirmed<T: Tables>(&self, tables: &T) -> Option<T::Entry> {
+        let entry = tables.confirmed(&self.key)?;
+        let word = entry.word();
+        (word.tick().age(self.now) <= life(word, self.life, self.root)).then_some(entry)
+    }
+
+    /// The exception of this flow that awaits its proof.
+    #[inline(always)]
+    pub fn pending<T: Tables>(&self, tables: &T) -> Option<T::Entry> {
+        let entry = tables.pending(&self.key)?;
+        let word = entry.word();
+        let life = life(word, self.life, self.root);
+        let life = if word.has(FlowWord::USABLE) { life } else { life.min(self.root.handshake_life) };
+        (word.tick().age(self.now) <= life).then_some(entry)
+    }
+
+    /// Remembers the flow until its proof: the entry first, then the mark that leads to it.
+    #[inline(always)]
+    pub fn suspend<T: Tables>(&self, word: FlowWord, member_seq: u32, tables: &T) -> Result<(), Full> {
+        let stored = tables.suspend(&self.key, &FlowEntry::new(word.at(self.now), member_seq));
+        tables.count(if stored.is_ok() { Event::Suspended } else { Event::SuspendRefused });
+        stored?;
+        self.mark(tables);
+        Ok(())
+    }
+
+    /// Moves a proven flow to `confirmed`. Where that is full, the pending entry serves on as
+    /// long as it is not evicted. It is not deleted: it ages out, and nobody can meet a gap.
+    #[inline(always)]
+    pub fn promote<T: Tables>(&self, pending: &FlowEntry, tables: &T) {
+        let word = pending.word();
+        let proven = word.without(FlowWord::USABLE | FlowWord::SEQ_KNOWN).at(self.now);
+        if tables.confirm(&self.key, &FlowEntry::new(proven, 0)).is_ok() {
+            tables.count(Event::Confirmed);
+        } else {
+            tables.count(Event::ConfirmRefused);
+            pending.replace(word, word.with(FlowWord::USABLE).at(self.now));
+        }
+        self.mark(tables);
+    }
+
+    /// Notes a packet of the flow: its tick, and what it says of the connection's end.
+    #[inline(always)]
+    pub fn touch<T: Tables>(&self, entry: &FlowEntry, packet: Option<(TcpFlags, bool)>, side: Side, tables: &T) {
+        let word = entry.word();
+        let told = match packet {
+            Some((flags, data)) => after(word, flags, data, side),
+            None => word,
+        };
+        entry.replace(word, told.at(self.now));
+        self.mark(tables);
+    }
+
+    /// A word for this flow at this moment.
+    #[inline(always)]
+    pub fn word(&self, target: Target, flags: u64) -> FlowWord {
+        FlowWord::new(target, self.now, flags)
+    }
+
+    /// A word for this flow at this moment, of packets that pass untouched.
+    #[inline(always)]
+    pub fn untouched(&self, flags: u64) -> FlowWord {
+        FlowWord::untouched(self.now, flags)
+    }
+
+    #[inline(always)]
+    fn mark<T: Tables>(&self, tables: &T) {
+        if tables.mark(self.bucket) != self.coarse {
+            tables.set_mark(self.bucket, self.coarse);
+        }
+    }
+}
+
+/// Whether the peer acknowledges exactly what the member sent to open the connection: nobody who
+/// has not seen the member's SYN-ACK can, but by one guess in 2^32.
+#[inline(always)]
+pub fn proves(flags: TcpFlags, ack: u32, entry: &FlowEntry) -> bool {
+    entry.word().has(FlowWord::SEQ_KNOWN)
+        && flags.0 & (TcpFlags::ACK | TcpFlags::SYN | TcpFlags::RST) == TcpFlags::ACK
+        && ack == entry.member_seq()
+}
+
+#[inline(always)]
+fn key(tuple: &Tuple) -> FlowKey {
+    FlowKey {
+        peer: tuple.peer,
+        local: tuple.local,
+        peer_port: tuple.peer_port,
+        local_port: tuple.local_port,
+        protocol: tuple.protocol,
+        reserved: [0; 3],
+    }
+}
+
+/// How long an entry lives since its last packet, in ticks.
+#[inline(always)]
+pub fn life(word: FlowWord, rule: u32, root: &Root) -> u32 {
+    const BOTH: u64 = FlowWord::FIN_CLIENT | FlowWord::FIN_MEMBER;
+    if word.has(FlowWord::RST) || word.flags() & BOTH == BOTH {
+        rule.min(root.closed_life)
+    } else if word.has(BOTH) {
+        rule.min(root.half_closed_life)
+    } else {
+        rule
+    }
+}
+
+/// What a TCP packet says of the connection's end. A RST or FIN may be forged: any later packet
+/// without RST, and any later data, take it back.
+#[inline(always)]
+fn after(word: FlowWord, flags: TcpFlags, data: bool, side: Side) -> FlowWord {
+    if flags.has(TcpFlags::RST) {
+        return word.with(FlowWord::RST);
+    }
+    let fin = match side {
+        Side::Peer => FlowWord::FIN_CLIENT,
+        Side::Member => FlowWord::FIN_MEMBER,
+    };
+    let word = word.without(FlowWord::RST);
+    if flags.has(TcpFlags::FIN) {
+        word.with(fin)
+    } else if data {
+        word.without(fin)
+    } else {
+        word
+    }
+}

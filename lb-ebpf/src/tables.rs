@@ -1,0 +1,238 @@
+//! The maps, and the helpers that answer in place of one.
+//!
+//! Sizes here are the defaults; `lbctl serve` can change those of the flow tables, rules and
+//! slots before it loads the program.
+
+use core::mem;
+
+use aya_ebpf::{
+    bindings::{BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, BPF_F_NO_PREALLOC, bpf_fib_lookup},
+    helpers::generated::{bpf_fib_lookup as fib_lookup, bpf_jiffies64, bpf_redirect},
+    macros::map,
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
+    programs::XdpContext,
+};
+use lb_common::{
+    abi::{
+        AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member, Owner, Reverse,
+        ReverseKey, Root, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, sieve,
+    },
+    outcome::NextHop,
+    reason::{Event, Reason},
+    tables::{Full, Route, RouteQuery, Tables},
+    units::{Addr, MemberId},
+};
+
+#[map(name = "lb_root")]
+static ROOT: Array<Root> = Array::with_max_entries(1, 0);
+#[map(name = "lb_sieve")]
+static SIEVE: Array<[u64; sieve::WORDS]> = Array::with_max_entries(1, 0);
+#[map(name = "lb_rules")]
+static RULES: HashMap<RuleKey, Rule> = HashMap::with_max_entries(16_384, 0);
+#[map(name = "lb_addresses")]
+static ADDRESSES: HashMap<Addr, AddressFlags> = HashMap::with_max_entries(16_384, 0);
+#[map(name = "lb_access")]
+static ACCESS: LpmTrie<AccessKey, u32> = LpmTrie::with_max_entries(262_144, BPF_F_NO_PREALLOC);
+#[map(name = "lb_slots")]
+static SLOTS: Array<[u16; SLOTS_PER_WORD as usize]> = Array::with_max_entries(1 << 20, 0);
+#[map(name = "lb_health")]
+static HEALTH: Array<u64> = Array::with_max_entries(1 << 16, 0);
+#[map(name = "lb_members")]
+static MEMBER: Array<Member> = Array::with_max_entries(MEMBERS, 0);
+#[map(name = "lb_owners")]
+static OWNERS: HashMap<Addr, Owner> = HashMap::with_max_entries(MEMBERS, 0);
+#[map(name = "lb_reverse")]
+static REVERSE: HashMap<ReverseKey, Reverse> = HashMap::with_max_entries(65_536, 0);
+#[map(name = "lb_marks")]
+static MARKS: Array<[u16; MARKS_PER_WORD as usize]> = Array::with_max_entries((1 << MARK_BITS) / MARKS_PER_WORD, 0);
+#[map(name = "lb_pending")]
+static PENDING: LruHashMap<FlowKey, FlowEntry> = LruHashMap::with_max_entries(131_072, 0);
+#[map(name = "lb_confirmed")]
+static CONFIRMED: HashMap<FlowKey, FlowEntry> = HashMap::with_max_entries(262_144, 0);
+#[map(name = "lb_reasons")]
+static REASONS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Reason::ALL.len() as u32, 0);
+#[map(name = "lb_events")]
+static EVENTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Event::ALL.len() as u32, 0);
+#[map(name = "lb_rule_stats")]
+static RULE_STATS: PerCpuArray<RuleStats> = PerCpuArray::with_max_entries(16_384, 0);
+#[map(name = "lb_member_stats")]
+static MEMBER_STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MEMBERS, 0);
+
+/// The maps, and the context that a route look-up asks for.
+pub struct KernelTables<'c> {
+    ctx: &'c XdpContext,
+}
+
+impl<'c> KernelTables<'c> {
+    #[inline(always)]
+    pub fn new(ctx: &'c XdpContext) -> Self {
+        Self { ctx }
+    }
+}
+
+impl Tables for KernelTables<'_> {
+    type Entry = &'static FlowEntry;
+
+    #[inline(always)]
+    fn root(&self) -> Option<&Root> {
+        ROOT.get(0)
+    }
+
+    #[inline(always)]
+    fn sieve(&self, address: Addr) -> sieve::Cell {
+        let (word, shift) = sieve::place(address);
+        SIEVE.get(0).and_then(|words| words.get(word)).map_or(sieve::Cell::default(), |word| sieve::cell(*word, shift))
+    }
+
+    #[inline(always)]
+    fn rule(&self, key: &RuleKey) -> Option<&Rule> {
+        // SAFETY: user space never changes a rule that a packet can find, it writes those of the
+        // next epoch; a deleted one is not reused before all running programs have ended (RCU).
+        unsafe { RULES.get(key) }
+    }
+
+    #[inline(always)]
+    fn address(&self, address: Addr) -> AddressFlags {
+        // SAFETY: one aligned word, read at once.
+        unsafe { ADDRESSES.get(address) }.copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn allowed(&self, list: u32, source: Addr) -> bool {
+        ACCESS.get(Key::new(64, AccessKey { list: list.to_be_bytes(), address: source })).is_some()
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> MemberId {
+        let Some(word) = SLOTS.get(index / SLOTS_PER_WORD) else { return MemberId::NONE };
+        MemberId(word[(index % SLOTS_PER_WORD) as usize])
+    }
+
+    #[inline(always)]
+    fn health(&self, index: u32) -> u64 {
+        HEALTH.get(index).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn member(&self, id: MemberId) -> Option<&Member> {
+        MEMBER.get(u32::from(id.0))
+    }
+
+    #[inline(always)]
+    fn owner(&self, address: Addr) -> Option<&Owner> {
+        // SAFETY: user space replaces an owner by another that is right for the same address.
+        unsafe { OWNERS.get(address) }
+    }
+
+    #[inline(always)]
+    fn reverse(&self, key: &ReverseKey) -> Option<&Reverse> {
+        // SAFETY: address and port of an entry never change while a reply can need it.
+        unsafe { REVERSE.get(key) }
+    }
+
+    #[inline(always)]
+    fn mark(&self, bucket: u32) -> u16 {
+        MARKS.get(bucket / MARKS_PER_WORD).map_or(0, |word| word[(bucket % MARKS_PER_WORD) as usize])
+    }
+
+    #[inline(always)]
+    fn set_mark(&self, bucket: u32, mark: u16) {
+        if let Some(word) = MARKS.get_ptr_mut(bucket / MARKS_PER_WORD) {
+            // SAFETY: the pointer is to a live element of an array map, which is never freed while
+            // the program runs; one aligned half-word, so that neighbours are not lost.
+            unsafe { (*word)[(bucket % MARKS_PER_WORD) as usize] = mark };
+        }
+    }
+
+    #[inline(always)]
+    fn confirmed(&self, key: &FlowKey) -> Option<&'static FlowEntry> {
+        // SAFETY: an entry consists of atomics, and its memory outlives this run (RCU, preallocated).
+        unsafe { CONFIRMED.get(key).map(|entry| mem::transmute::<&FlowEntry, &'static FlowEntry>(entry)) }
+    }
+
+    #[inline(always)]
+    fn pending(&self, key: &FlowKey) -> Option<&'static FlowEntry> {
+        // SAFETY: an entry consists of atomics, and its memory outlives this run (RCU, preallocated).
+        unsafe { PENDING.get(key).map(|entry| mem::transmute::<&FlowEntry, &'static FlowEntry>(entry)) }
+    }
+
+    #[inline(always)]
+    fn confirm(&self, key: &FlowKey, entry: &FlowEntry) -> Result<(), Full> {
+        CONFIRMED.insert(key, entry, 0).map_err(|_| Full)
+    }
+
+    #[inline(always)]
+    fn suspend(&self, key: &FlowKey, entry: &FlowEntry) -> Result<(), Full> {
+        PENDING.insert(key, entry, 0).map_err(|_| Full)
+    }
+
+    #[inline(never)]
+    fn route(&self, query: &RouteQuery) -> Route {
+        // SAFETY: all bytes zero is a valid value of this struct of integers.
+        let mut fib: bpf_fib_lookup = unsafe { mem::zeroed() };
+        fib.family = 2;
+        fib.l4_protocol = query.protocol;
+        fib.ifindex = self.ctx.ingress_ifindex() as u32;
+        fib.__bindgen_anon_1.tot_len = query.length;
+        fib.__bindgen_anon_3.ipv4_src = query.source.word();
+        fib.__bindgen_anon_4.ipv4_dst = query.destination.word();
+        // SAFETY: the context is this run's own, and the struct and its size belong together.
+        let answer = unsafe {
+            fib_lookup(self.ctx.ctx.cast(), &raw mut fib, mem::size_of::<bpf_fib_lookup>() as i32, 0)
+        };
+        match answer as u32 {
+            BPF_FIB_LKUP_RET_SUCCESS => Route::Hop(NextHop { ifindex: fib.ifindex, destination: fib.dmac, source: fib.smac }),
+            BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::Kernel,
+            _ => Route::Unreachable,
+        }
+    }
+
+    #[inline(always)]
+    fn count(&self, event: Event) {
+        if let Some(count) = EVENTS.get_ptr_mut(event as u32) {
+            // SAFETY: this CPU's own element; the program is not preempted by itself.
+            unsafe { *count += 1 };
+        }
+    }
+}
+
+/// The kernel's clock, in jiffies since an arbitrary moment: inlined by the JIT.
+#[inline(always)]
+pub fn jiffies() -> u64 {
+    // SAFETY: takes nothing, touches nothing.
+    unsafe { bpf_jiffies64() }
+}
+
+/// Sends the frame by another interface.
+#[inline(always)]
+pub fn redirect(ifindex: u32) -> u32 {
+    // SAFETY: takes numbers only.
+    unsafe { bpf_redirect(ifindex, 0) as u32 }
+}
+
+/// Changes this CPU's counter of a reason.
+#[inline(always)]
+pub fn with_reason(index: u32, change: impl FnOnce(&mut Counter)) {
+    if let Some(counter) = REASONS.get_ptr_mut(index) {
+        // SAFETY: this CPU's own element; the program is not preempted by itself.
+        change(unsafe { &mut *counter });
+    }
+}
+
+/// Changes this CPU's statistics of a rule.
+#[inline(always)]
+pub fn with_rule_stats(index: u32, change: impl FnOnce(&mut RuleStats)) {
+    if let Some(stats) = RULE_STATS.get_ptr_mut(index) {
+        // SAFETY: this CPU's own element; the program is not preempted by itself.
+        change(unsafe { &mut *stats });
+    }
+}
+
+/// Changes this CPU's count of a member's new connections.
+#[inline(always)]
+pub fn with_member_stats(index: u32, change: impl FnOnce(&mut u64)) {
+    if let Some(opened) = MEMBER_STATS.get_ptr_mut(index) {
+        // SAFETY: this CPU's own element; the program is not preempted by itself.
+        change(unsafe { &mut *opened });
+    }
+}
