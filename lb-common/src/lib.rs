@@ -3,6 +3,7 @@
 //! Read [`pipeline`] first: it is a packet's way on one page. The two seams to the outside are
 //! [`window`] (the bytes of a frame) and [`tables`] (the maps).
 #![cfg_attr(not(any(test, feature = "testkit")), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
 #![warn(missing_docs)]
 
 pub mod abi;

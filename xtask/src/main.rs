@@ -1,3 +1,35 @@
 //! `cargo xtask`: everything that a developer runs.
 
-fn main() {}
+mod build;
+mod setup;
+mod shell;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Set-up, build, tests, lab and bench of the load balancer.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    /// Bring what the build and the tests need, and do nothing when it is there
+    Setup(setup::Args),
+    /// Build the eBPF object and lbctl
+    Build(build::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse() {
+        Command::Setup(args) => setup::main(&args),
+        Command::Build(args) => build::main(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One cause a line, without the backtrace that RUST_BACKTRACE would add.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! Exceptions: flows that do not go where their slot says.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-
+use crate::abi::cell::SharedWord;
 use crate::units::{Addr, MemberId, Port, Target, Tick};
 
 /// A flow as its first packet names it towards us: the peer's side first. 16 bytes.
@@ -32,9 +31,8 @@ const _: () = assert!(size_of::<FlowKey>() == 16);
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct FlowEntry {
-    word: AtomicU64,
-    member_seq: AtomicU32,
-    reserved: u32,
+    word: SharedWord,
+    member_seq: SharedWord,
 }
 
 const _: () = assert!(size_of::<FlowEntry>() == 16);
@@ -44,27 +42,28 @@ impl FlowEntry {
     #[inline(always)]
     #[must_use]
     pub const fn new(word: FlowWord, member_seq: u32) -> Self {
-        Self { word: AtomicU64::new(word.0), member_seq: AtomicU32::new(member_seq), reserved: 0 }
+        Self { word: SharedWord::new(word.0), member_seq: SharedWord::new(member_seq as u64) }
     }
 
     /// Target, tick and flags as they stand.
     #[inline(always)]
     #[must_use]
     pub fn word(&self) -> FlowWord {
-        FlowWord(self.word.load(Relaxed))
+        FlowWord(self.word.load())
     }
 
     /// The sequence number that the member sends next, where [`FlowWord::SEQ_KNOWN`].
     #[inline(always)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "the upper half is 0")]
     pub fn member_seq(&self) -> u32 {
-        self.member_seq.load(Relaxed)
+        self.member_seq.load() as u32
     }
 
     /// Sets the member's next sequence number; the word that says that it is known comes after.
     #[inline(always)]
     pub fn set_member_seq(&self, seq: u32) {
-        self.member_seq.store(seq, Relaxed);
+        self.member_seq.store(seq as u64);
     }
 
     /// Replaces `old` by `new` unless another CPU was quicker, whose word then stands: it saw a
@@ -72,7 +71,7 @@ impl FlowEntry {
     #[inline(always)]
     pub fn replace(&self, old: FlowWord, new: FlowWord) {
         if old != new {
-            let _ = self.word.compare_exchange(old.0, new.0, Relaxed, Relaxed);
+            self.word.exchange_if(old.0, new.0);
         }
     }
 }

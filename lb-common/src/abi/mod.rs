@@ -3,6 +3,7 @@
 //! Everything here is written by one program and read by another of perhaps another age: fixed
 //! layout, no implicit padding, and [`ABI_VERSION`] changes with any of it.
 
+mod cell;
 mod flow;
 mod member;
 mod reverse;

@@ -1,0 +1,75 @@
+//! bpf-linker: turns what rustc gives for the BPF target into an object that the kernel loads.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use super::{llvm, tool};
+use crate::shell;
+
+pub(crate) const VERSION: &str = "0.13.0";
+
+/// Ours, when it is there and runs: an upgrade of the system may have taken its LLVM away.
+pub(crate) fn find() -> Option<PathBuf> {
+    let program = tool::dir(&name()).join("bin/bpf-linker");
+    let told = shell::capture(Command::new(&program).arg("--version")).ok()?;
+    told.contains(VERSION).then_some(program)
+}
+
+/// From source, with the LLVM of this machine.
+pub(crate) fn build(major: u32) -> Result<()> {
+    let prefix = llvm::prefix(major).with_context(|| format!("LLVM {major} is not there"))?;
+    tool::install(&name(), |dir| {
+        let mut cargo = shell::cargo();
+        cargo
+            .args([
+                "install",
+                "bpf-linker",
+                "--version",
+                VERSION,
+                "--locked",
+                "--no-default-features",
+            ])
+            .args(["--features", &format!("llvm-{major}")])
+            .arg("--root")
+            .arg(dir)
+            .env("LLVM_PREFIX", prefix)
+            // A temporary folder of cargo's own, and none of what this repository sets.
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("RUSTFLAGS")
+            // Symbols would double its size and add a third to the time.
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
+        shell::slowly(
+            &format!("building bpf-linker {VERSION} with LLVM {major}"),
+            "about a minute on 2 cores",
+            &mut cargo,
+        )
+    })
+}
+
+/// Prebuilt, where the distribution has no such LLVM.
+pub(crate) fn fetch() -> Result<()> {
+    tool::install(&name(), |dir| {
+        let mut binstall = shell::cargo();
+        binstall
+            .args([
+                "binstall",
+                "--no-confirm",
+                "--disable-telemetry",
+                "--version",
+                VERSION,
+            ])
+            .arg("--root")
+            .arg(dir)
+            .arg("bpf-linker");
+        shell::slowly(
+            &format!("fetching bpf-linker {VERSION}, prebuilt"),
+            "half a minute",
+            &mut binstall,
+        )
+    })
+}
+
+fn name() -> String {
+    format!("bpf-linker-{VERSION}")
+}
