@@ -5,18 +5,15 @@
 
 use crate::abi::{FlowWord, HEALTH_BITS, Root, Rule, View};
 use crate::hash::{self, Tuple};
-use crate::parse::{Headers, TcpFlags, Transport};
+use crate::parse::{Headers, Segment, TcpFlags};
 use crate::reason::{Event, Reason};
 use crate::tables::Tables;
 use crate::track::{Flow, Side, proves};
-use crate::units::{MemberId, Target};
+use crate::units::{MemberId, Port, Target};
 
 /// Draws from the ring before the health set itself is searched: with half of the members down,
 /// one flow in 65,536 needs the search.
 const DRAWS: u32 = 16;
-
-/// Words that a health set can have at most.
-const HEALTH_WORDS: u32 = crate::abi::MEMBERS / HEALTH_BITS;
 
 /// A packet's target, and whether it opens a connection there.
 pub struct Choice {
@@ -37,27 +34,34 @@ struct Slots {
 
 /// Chooses the member for a packet to a frontend.
 #[inline(always)]
-pub fn target<T: Tables>(h: &Headers, rule: &Rule, root: &Root, tables: &T, now: u64) -> Result<Choice, Reason> {
+pub fn target<T: Tables>(
+    h: &Headers,
+    rule: &Rule,
+    root: &Root,
+    tables: &T,
+    now: u64,
+) -> Result<Choice, Reason> {
     let tuple = h.from_peer();
     let peer = hash::peer(&root.hash_key, tuple.peer, tuple.peer_port, tuple.protocol);
     let slots = slots(rule, &tuple, peer, root, tables)?;
-    let Transport::Tcp { flags, ack, data, .. } = h.transport else {
+    if h.is_udp() {
         let target = datagram(rule, &slots, tables)?;
         return Ok(Choice { target, opens: false });
-    };
+    }
+    let segment = &h.segment;
     let flow = Flow::new(&tuple, peer, rule.life, root, now);
     let marked = flow.marked(tables);
     let agree = slots.current == slots.old;
-    if flags.opens() {
+    if segment.flags.opens() {
         if agree && !marked && accepts(&rule.current, slots.current.member, tables) {
             return Ok(Choice { target: slots.current, opens: true });
         }
-        return Ok(Choice { target: open(rule, &slots, &flow, tables)?, opens: true });
+        return Ok(Choice { target: open(rule, &slots, &flow, tables).resolve()?, opens: true });
     }
     if agree && !marked {
         return Ok(Choice { target: slots.current, opens: false });
     }
-    Ok(Choice { target: established(&slots, &flow, flags, ack, data, tables), opens: false })
+    Ok(Choice { target: established(&slots, &flow, segment, tables), opens: false })
 }
 
 #[inline(always)]
@@ -66,7 +70,11 @@ fn slots<T: Tables>(rule: &Rule, tuple: &Tuple, peer: u64, root: &Root, tables: 
     let hash = hash::distribution(&root.hash_key, rule.current.mode, tuple, five);
     let current = in_slot(&rule.current, hash, tables);
     if rule.old.present == 0 {
-        return if current.member == MemberId::NONE { Err(Reason::EmptyPool) } else { Ok(Slots { current, old: current, hash }) };
+        return if current.member == MemberId::NONE {
+            Err(Reason::EmptyPool)
+        } else {
+            Ok(Slots { current, old: current, hash })
+        };
     }
     let old = in_slot(&rule.old, hash::distribution(&root.hash_key, rule.old.mode, tuple, five), tables);
     // An empty ring has no opinion.
@@ -104,12 +112,45 @@ fn datagram<T: Tables>(rule: &Rule, slots: &Slots, tables: &T) -> Result<Target,
     if accepts(&rule.current, slots.current.member, tables) {
         return Ok(slots.current);
     }
-    fallback(&rule.current, slots.hash, tables).ok_or(Reason::NoHealthyMember)
+    fallback_target(rule, slots, tables)
+}
+
+/// What `open` answers: a target, or in the same word why there is none.
+///
+/// Functions that are not inlined answer with plain words. LLVM leaves half of an `Option` or
+/// `Result` unset in registers, and the verifier (Linux 6.18) refuses what the caller does with
+/// that half: "R2 !read_ok", "pointer arithmetic with <<= operator prohibited".
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+struct Answer(u32);
+
+impl Answer {
+    // As targets, these have no member.
+    const NO_HEALTHY_MEMBER: Self = Self(1 << 16);
+    const ENTRY_REFUSED: Self = Self(2 << 16);
+
+    #[inline(always)]
+    fn to(target: Target) -> Self {
+        Self(u32::from(target.member.0) | u32::from(target.port.word()) << 16)
+    }
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "fields of the word")]
+    fn resolve(self) -> Result<Target, Reason> {
+        match self {
+            Self::NO_HEALTHY_MEMBER => Err(Reason::NoHealthyMember),
+            Self::ENTRY_REFUSED => Err(Reason::EntryRefused),
+            Self(word) => Ok(Target {
+                member: MemberId(word as u16),
+                port: Port::from_wire(((word >> 16) as u16).to_ne_bytes()),
+            }),
+        }
+    }
 }
 
 /// A SYN whose slot does not settle the matter.
 #[inline(never)]
-fn open<T: Tables>(rule: &Rule, slots: &Slots, flow: &Flow<'_>, tables: &T) -> Result<Target, Reason> {
+fn open<T: Tables>(rule: &Rule, slots: &Slots, flow: &Flow<'_>, tables: &T) -> Answer {
     let takes = |target: Target| {
         accepts(&rule.current, target.member, tables)
             || rule.old.present != 0 && accepts(&rule.old, target.member, tables)
@@ -118,7 +159,7 @@ fn open<T: Tables>(rule: &Rule, slots: &Slots, flow: &Flow<'_>, tables: &T) -> R
     if let Some(entry) = &confirmed {
         let word = entry.word();
         if takes(word.target()) {
-            return Ok(word.target());
+            return Answer::to(word.target());
         }
         // The port is used again. The entry stays, in case the SYN is forged.
         entry.replace(word, word.with(FlowWord::REUSED));
@@ -129,77 +170,87 @@ fn open<T: Tables>(rule: &Rule, slots: &Slots, flow: &Flow<'_>, tables: &T) -> R
         let target = entry.word().target();
         if takes(target) {
             flow.touch(entry, None, Side::Peer, tables);
-            return Ok(target);
+            return Answer::to(target);
         }
     }
     let unknown = confirmed.is_none() && pending.is_none();
     let slot_accepts = accepts(&rule.current, slots.current.member, tables);
     let agree = slots.current == slots.old;
     if unknown && agree && slot_accepts {
-        return Ok(slots.current);
+        return Answer::to(slots.current);
     }
     if unknown && !agree && !slot_accepts && accepts(&rule.old, slots.old.member, tables) {
-        return Ok(slots.old);
+        return Answer::to(slots.old);
     }
     let target = if slot_accepts {
         slots.current
     } else {
         tables.count(Event::Fallback);
-        fallback(&rule.current, slots.hash, tables).ok_or(Reason::NoHealthyMember)?
+        rule.current.target(fallback(&rule.current, slots.hash, tables))
     };
+    if target.member == MemberId::NONE {
+        return Answer::NO_HEALTHY_MEMBER;
+    }
     if flow.suspend(flow.word(target, 0), 0, tables).is_ok() {
-        return Ok(target);
+        return Answer::to(target);
     }
     // Nothing remembers this flow: its next packet will look at the old view.
-    if unknown && takes(slots.old) { Ok(slots.old) } else { Err(Reason::EntryRefused) }
+    if unknown && takes(slots.old) { Answer::to(slots.old) } else { Answer::ENTRY_REFUSED }
 }
 
 /// A later packet of a connection that may be an exception.
 #[inline(never)]
-fn established<T: Tables>(slots: &Slots, flow: &Flow<'_>, flags: TcpFlags, ack: u32, data: bool, tables: &T) -> Target {
-    let packet = Some((flags, data));
+fn established<T: Tables>(slots: &Slots, flow: &Flow<'_>, segment: &Segment, tables: &T) -> Target {
     if let Some(entry) = flow.confirmed(tables) {
         let word = entry.word();
         if word.has(FlowWord::REUSED)
             && let Some(pending) = flow.pending(tables)
-            && proves(flags, ack, &pending)
+            && proves(segment, &pending)
         {
             let target = pending.word().target();
             entry.replace(word, flow.word(target, 0));
             return target;
         }
-        flow.touch(&entry, packet, Side::Peer, tables);
+        flow.touch(&entry, Some(segment), Side::Peer, tables);
         return word.target();
     }
     if let Some(entry) = flow.pending(tables) {
         let target = entry.word().target();
-        if proves(flags, ack, &entry) {
+        if proves(segment, &entry) {
             flow.promote(&entry, tables);
             return target;
         }
         if entry.word().has(FlowWord::USABLE) {
-            flow.touch(&entry, packet, Side::Peer, tables);
+            flow.touch(&entry, Some(segment), Side::Peer, tables);
             return target;
         }
     }
-    if slots.current != slots.old && !flags.has(TcpFlags::RST) {
+    if slots.current != slots.old && !segment.flags.has(TcpFlags::RST) {
         // Older than the change. A refusal is counted, and prolongs the transition.
         let _ = flow.suspend(flow.word(slots.old, FlowWord::USABLE), 0, tables);
     }
     slots.old
 }
 
+#[inline(always)]
+fn fallback_target<T: Tables>(rule: &Rule, slots: &Slots, tables: &T) -> Result<Target, Reason> {
+    match fallback(&rule.current, slots.hash, tables) {
+        MemberId::NONE => Err(Reason::NoHealthyMember),
+        member => Ok(rule.current.target(member)),
+    }
+}
+
 /// A member that accepts, chosen by a second hash of the same tuple: a few draws from the ring,
 /// which keep the weights, then the health set from a random bit on, which finds one if there is
 /// any.
 #[inline(never)]
-fn fallback<T: Tables>(view: &View, hash: u64, tables: &T) -> Option<Target> {
+fn fallback<T: Tables>(view: &View, hash: u64, tables: &T) -> MemberId {
     let mut hash = hash;
     for _ in 0..DRAWS {
         hash = hash::again(hash);
-        let target = in_slot(view, hash, tables);
-        if accepts(view, target.member, tables) {
-            return Some(target);
+        let member = in_slot(view, hash, tables).member;
+        if accepts(view, member, tables) {
+            return member;
         }
     }
     search(view, hash, tables)
@@ -207,23 +258,14 @@ fn fallback<T: Tables>(view: &View, hash: u64, tables: &T) -> Option<Target> {
 
 /// The first accepting member from a random place on.
 #[inline(never)]
-fn search<T: Tables>(view: &View, hash: u64, tables: &T) -> Option<Target> {
+fn search<T: Tables>(view: &View, hash: u64, tables: &T) -> MemberId {
     let words = u32::from(view.health_words);
-    let mut at = hash::scale(hash, words);
-    for _ in 0..HEALTH_WORDS {
-        if at >= words {
-            at = 0;
-        }
-        let word = tables.health(view.health_base.wrapping_add(at));
-        if word != 0 {
-            let bit = set_bit(word, hash as u32 % HEALTH_BITS);
-            let member = (u32::from(view.health_skip) + at) * HEALTH_BITS + bit;
-            #[allow(clippy::cast_possible_truncation, reason = "labels are 16 bits")]
-            return Some(view.target(MemberId(member as u16)));
-        }
-        at += 1;
-    }
-    None
+    let start = hash::scale(hash, words);
+    let Some((index, word)) = tables.healthy(view.health_base, words, start) else { return MemberId::NONE };
+    let member =
+        (u32::from(view.health_skip) + index) * HEALTH_BITS + set_bit(word, hash as u32 % HEALTH_BITS);
+    #[allow(clippy::cast_possible_truncation, reason = "labels are 16 bits")]
+    MemberId(member as u16)
 }
 
 /// The first set bit of a word that is not 0, from bit `start` on and around.
@@ -246,11 +288,18 @@ fn set_bit(word: u64, start: u32) -> u32 {
 /// Whether the flow's datagrams can have reached this member: as its slot's, its old or its
 /// fallback target.
 #[inline(always)]
-pub fn could_reach<T: Tables>(tuple: &Tuple, peer: u64, member: MemberId, rule: &Rule, root: &Root, tables: &T) -> bool {
+pub fn could_reach<T: Tables>(
+    tuple: &Tuple,
+    peer: u64,
+    member: MemberId,
+    rule: &Rule,
+    root: &Root,
+    tables: &T,
+) -> bool {
     let Ok(slots) = slots(rule, tuple, peer, root, tables) else { return false };
     slots.current.member == member
         || slots.old.member == member
-        || fallback(&rule.current, slots.hash, tables).is_some_and(|target| target.member == member)
+        || fallback(&rule.current, slots.hash, tables) == member
 }
 
 #[cfg(test)]

@@ -22,14 +22,21 @@ pub enum Way<'t> {
 /// that is to a frontend reaches the kernel unrewritten, whatever its shape, because the kernel
 /// would send it back to where it came from.
 #[inline(always)]
-pub fn way<'t, F: Window, T: Tables>(frame: &F, ip: &Ip, root: &Root, tables: &'t T) -> Result<Way<'t>, Reason> {
+pub fn way<'t, F: Window, T: Tables>(
+    frame: &F,
+    ip: &Ip,
+    root: &Root,
+    tables: &'t T,
+) -> Result<Way<'t>, Reason> {
     let to = tables.sieve(ip.destination);
     if to.has(Cell::FRONTEND) {
         let refusal = match parse::transport(frame, ip) {
-            Ok(headers) => match tables.rule(&rule_key(ip.destination, headers.destination_port, ip.protocol, root)) {
-                Some(rule) => return Ok(Way::Inbound(headers, rule)),
-                None => Reason::NoRule,
-            },
+            Ok(headers) => {
+                match tables.rule(&rule_key(ip.destination, headers.destination_port, ip.protocol, root)) {
+                    Some(rule) => return Ok(Way::Inbound(headers, rule)),
+                    None => Reason::NoRule,
+                }
+            }
             Err(reason) => reason,
         };
         unwanted(tables.address(ip.destination), refusal)?;

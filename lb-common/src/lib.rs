@@ -4,6 +4,7 @@
 //! [`window`] (the bytes of a frame) and [`tables`] (the maps).
 #![cfg_attr(not(any(test, feature = "testkit")), no_std)]
 #![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", allow(internal_features, reason = "see abi::cell"))]
 #![warn(missing_docs)]
 
 pub mod abi;

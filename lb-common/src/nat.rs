@@ -2,7 +2,7 @@
 
 use crate::csum::Delta;
 use crate::outcome::NextHop;
-use crate::parse::{ETH_LEN, Headers, L4, Transport};
+use crate::parse::{ETH_LEN, Headers, L4};
 use crate::units::{Addr, Port};
 use crate::window::Window;
 
@@ -50,7 +50,7 @@ fn plan(h: &Headers, source: Addr, source_port: Port, destination: Addr, destina
     let transport = addresses
         .half(h.source_port.word(), source_port.word())
         .half(h.destination_port.word(), destination_port.word());
-    let udp = matches!(h.transport, Transport::Udp);
+    let udp = h.is_udp();
     let l4_checksum = match (udp, h.checksum, transport.apply(h.checksum)) {
         (true, 0, _) => 0,
         // RFC 768: a sum of 0 is sent as all ones, 0 means that there is none.

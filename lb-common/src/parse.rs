@@ -63,7 +63,7 @@ pub fn ipv4<F: Window>(frame: &F) -> Result<Ip, Reason> {
 }
 
 /// TCP flags (RFC 9293, section 3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TcpFlags(pub u8);
 
 impl TcpFlags {
@@ -98,22 +98,17 @@ impl TcpFlags {
     }
 }
 
-/// The transport header, as far as it matters.
-#[derive(Debug, Clone, Copy)]
-pub enum Transport {
-    /// RFC 9293.
-    Tcp {
-        /// Flags.
-        flags: TcpFlags,
-        /// Sequence number.
-        seq: u32,
-        /// Acknowledgement number.
-        ack: u32,
-        /// Whether data follow the header.
-        data: bool,
-    },
-    /// RFC 768.
-    Udp,
+/// A TCP header (RFC 9293, section 3.1), as far as it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Segment {
+    /// Flags.
+    pub flags: TcpFlags,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// Whether data follow the header.
+    pub data: bool,
 }
 
 /// All that the pipeline knows of a packet.
@@ -125,13 +120,21 @@ pub struct Headers {
     pub source_port: Port,
     /// Destination port.
     pub destination_port: Port,
-    /// The rest of the transport header.
-    pub transport: Transport,
+    /// The rest of a TCP header; zeros on UDP. Not an enum: the kernel refuses the type information
+    /// (BTF) that LLVM writes for one with data, and with it `bpf_loop`.
+    pub segment: Segment,
     /// Transport checksum, wire order; 0 on UDP means none (RFC 768).
     pub checksum: u16,
 }
 
 impl Headers {
+    /// Whether it is a datagram and no segment.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_udp(&self) -> bool {
+        self.ip.protocol == UDP
+    }
+
     /// The flow with the packet's sender as the peer.
     #[inline(always)]
     #[must_use]
@@ -180,7 +183,7 @@ fn tcp<F: Window>(frame: &F, ip: &Ip, length: u16) -> Result<Headers, Reason> {
         ip: *ip,
         source_port: Port::from_wire([b[0], b[1]]),
         destination_port: Port::from_wire([b[2], b[3]]),
-        transport: Transport::Tcp {
+        segment: Segment {
             flags: TcpFlags(b[13]),
             seq: u32::from_be_bytes([b[4], b[5], b[6], b[7]]),
             ack: u32::from_be_bytes([b[8], b[9], b[10], b[11]]),
@@ -201,7 +204,7 @@ fn udp<F: Window>(frame: &F, ip: &Ip, length: u16) -> Result<Headers, Reason> {
         ip: *ip,
         source_port: Port::from_wire([b[0], b[1]]),
         destination_port: Port::from_wire([b[2], b[3]]),
-        transport: Transport::Udp,
+        segment: Segment::default(),
         checksum: u16::from_ne_bytes([b[6], b[7]]),
     })
 }

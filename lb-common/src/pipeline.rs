@@ -26,7 +26,9 @@ fn decide<F: Window, T: Tables>(frame: &mut F, tables: &T, jiffies: u64) -> Resu
     let root = tables.root().ok_or(Reason::NotConfigured)?;
     match classify::way(frame, &ip, root, tables)? {
         Way::Inbound(headers, rule) => inbound(frame, &headers, rule, root, tables, jiffies),
-        Way::Reply(headers, owner, reverse) => outbound(frame, &headers, owner, reverse, root, tables, jiffies),
+        Way::Reply(headers, owner, reverse) => {
+            outbound(frame, &headers, owner, reverse, root, tables, jiffies)
+        }
         Way::Direct(headers, reverse) => {
             reply::direct(&headers, reverse, root, tables, jiffies);
             Err(Reason::Direct)
@@ -51,7 +53,10 @@ fn inbound<F: Window, T: Tables>(
         return Err(Reason::TtlExpired);
     }
     let choice = choose::target(headers, rule, root, tables, jiffies)?;
-    let member = tables.member(choice.target.member).filter(|member| member.present != 0).ok_or(Reason::MemberUnknown)?;
+    let member = tables
+        .member(choice.target.member)
+        .filter(|member| member.present != 0)
+        .ok_or(Reason::MemberUnknown)?;
     let rewrite = nat::to_member(headers, member.address, choice.target.port);
     let hop = to_member(headers, member, tables)?;
     rewrite.apply(frame).ok_or(Reason::BadLength)?;
@@ -102,7 +107,11 @@ fn outbound<F: Window, T: Tables>(
 #[inline(always)]
 fn to_member<T: Tables>(headers: &Headers, member: &Member, tables: &T) -> Result<Option<NextHop>, Reason> {
     if member.ifindex != 0 && u32::from(headers.ip.total_length) <= member.mtu {
-        return Ok(Some(NextHop { ifindex: member.ifindex, destination: member.destination, source: member.source }));
+        return Ok(Some(NextHop {
+            ifindex: member.ifindex,
+            destination: member.destination,
+            source: member.source,
+        }));
     }
     let query = RouteQuery {
         source: headers.ip.source,
@@ -118,7 +127,12 @@ fn to_member<T: Tables>(headers: &Headers, member: &Member, tables: &T) -> Resul
 }
 
 #[inline(always)]
-fn send<F: Window>(frame: &mut F, hop: &NextHop, reason: Reason, account: Account) -> Result<Outcome, Reason> {
+fn send<F: Window>(
+    frame: &mut F,
+    hop: &NextHop,
+    reason: Reason,
+    account: Account,
+) -> Result<Outcome, Reason> {
     nat::send_by(frame, hop).ok_or(Reason::BadLength)?;
     Ok(Outcome { reason, account: Some(account), egress: hop.ifindex })
 }

@@ -1,10 +1,10 @@
 //! Packets from members' service ports, and past us to them.
 
-use crate::abi::{FlowWord, Owner, Reverse, Root};
+use crate::abi::{FlowEntry, FlowWord, Owner, Reverse, Root};
 use crate::choose;
 use crate::classify::rule_key;
 use crate::hash::{self, Tuple};
-use crate::parse::{Headers, TcpFlags, Transport};
+use crate::parse::{Headers, Segment, TcpFlags};
 use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::track::{Flow, Side, proves};
@@ -41,23 +41,24 @@ pub fn rewrites<T: Tables>(
     let direct = Flow::new(&past, peer, reverse.life, root, now);
     let balanced = Tuple { local: reverse.address, local_port: reverse.port, ..past };
     let marked = direct.marked(tables);
-    let Transport::Tcp { flags, seq, data, .. } = h.transport else {
+    if h.is_udp() {
         return datagram(&direct, marked, &balanced, peer, owner, root, tables);
-    };
-    if flags.opens() {
+    }
+    let segment = &h.segment;
+    if segment.flags.opens() {
         // The member opens a connection of its own; its next sequence number is the proof to come.
         let word = direct.untouched(FlowWord::SEQ_KNOWN);
         // A refusal is counted; the next packet of a connection nobody remembers is a reply.
-        let _ = direct.suspend(word, seq.wrapping_add(1), tables);
+        let _ = direct.suspend(word, segment.seq.wrapping_add(1), tables);
         return Err(Reason::OwnConnection);
     }
     if !marked {
         return Ok(());
     }
-    if untouched(&direct, flags, seq, data, tables) {
+    if untouched(&direct, segment, tables) {
         return Err(Reason::Direct);
     }
-    follow(&direct.with_key(&balanced), flags, seq, data, owner, tables);
+    follow(&direct.with_key(&balanced), segment, owner, tables);
     Ok(())
 }
 
@@ -83,9 +84,9 @@ fn datagram<T: Tables>(
 
 /// Whether a member's packet belongs to a connection that never went through a frontend.
 #[inline(never)]
-fn untouched<T: Tables>(direct: &Flow<'_>, flags: TcpFlags, seq: u32, data: bool, tables: &T) -> bool {
+fn untouched<T: Tables>(direct: &Flow<'_>, segment: &Segment, tables: &T) -> bool {
     if let Some(entry) = direct.confirmed(tables) {
-        direct.touch(&entry, Some((flags, data)), Side::Member, tables);
+        direct.touch(&entry, Some(segment), Side::Member, tables);
         return true;
     }
     let Some(entry) = direct.pending(tables) else { return false };
@@ -93,14 +94,14 @@ fn untouched<T: Tables>(direct: &Flow<'_>, flags: TcpFlags, seq: u32, data: bool
     if !word.has(FlowWord::SEQ_KNOWN) {
         // A SYN to the member itself awaits its answer: SYN-ACK or RST. Anything else is of an
         // older connection between the same ports, which a forged SYN must not steal.
-        if flags.accepts() {
-            entry.set_member_seq(seq.wrapping_add(1));
+        if segment.flags.accepts() {
+            entry.set_member_seq(segment.seq.wrapping_add(1));
             entry.replace(word, word.with(FlowWord::SEQ_KNOWN));
         }
-        return flags.accepts() || flags.has(TcpFlags::RST);
+        return segment.flags.accepts() || segment.flags.has(TcpFlags::RST);
     }
-    let near = seq.wrapping_sub(entry.member_seq()).wrapping_add(NEAR) < 2 * NEAR;
-    if near && !flags.has(TcpFlags::SYN | TcpFlags::RST) {
+    let near = segment.seq.wrapping_sub(entry.member_seq()).wrapping_add(NEAR) < 2 * NEAR;
+    if near && !segment.flags.has(TcpFlags::SYN | TcpFlags::RST) {
         direct.promote(&entry, tables);
     }
     near
@@ -108,12 +109,12 @@ fn untouched<T: Tables>(direct: &Flow<'_>, flags: TcpFlags, seq: u32, data: bool
 
 /// Notes what a reply says of the exception that its flow may be.
 #[inline(never)]
-fn follow<T: Tables>(flow: &Flow<'_>, flags: TcpFlags, seq: u32, data: bool, owner: &Owner, tables: &T) {
-    if flags.accepts() {
+fn follow<T: Tables>(flow: &Flow<'_>, segment: &Segment, owner: &Owner, tables: &T) {
+    if segment.flags.accepts() {
         if let Some(entry) = flow.pending(tables)
             && entry.word().target().member == owner.member
         {
-            entry.set_member_seq(seq.wrapping_add(1));
+            entry.set_member_seq(segment.seq.wrapping_add(1));
             let word = entry.word();
             entry.replace(word, word.with(FlowWord::SEQ_KNOWN));
         }
@@ -121,12 +122,12 @@ fn follow<T: Tables>(flow: &Flow<'_>, flags: TcpFlags, seq: u32, data: bool, own
     }
     if let Some(entry) = flow.confirmed(tables) {
         if entry.word().target().member == owner.member {
-            flow.touch(&entry, Some((flags, data)), Side::Member, tables);
+            flow.touch(&entry, Some(segment), Side::Member, tables);
         }
     } else if let Some(entry) = flow.pending(tables)
         && entry.word().has(FlowWord::USABLE)
         && entry.word().target().member == owner.member
-        && !flags.has(TcpFlags::RST)
+        && !segment.flags.has(TcpFlags::RST)
     {
         flow.promote(&entry, tables);
     }
@@ -138,33 +139,34 @@ pub fn direct<T: Tables>(h: &Headers, reverse: &Reverse, root: &Root, tables: &T
     let tuple = h.from_peer();
     let peer = hash::peer(&root.hash_key, tuple.peer, tuple.peer_port, tuple.protocol);
     let flow = Flow::new(&tuple, peer, reverse.life, root, now);
-    let Transport::Tcp { flags, ack, data, .. } = h.transport else {
+    if h.is_udp() {
         match flow.pending(tables) {
             Some(entry) => flow.touch(&entry, None, Side::Peer, tables),
             None => remember(&flow, 0, 0, tables),
         }
         return;
-    };
+    }
+    let segment = &h.segment;
     if let Some(entry) = flow.confirmed(tables) {
-        flow.touch(&entry, Some((flags, data)), Side::Peer, tables);
+        flow.touch(&entry, Some(segment), Side::Peer, tables);
         return;
     }
     match flow.pending(tables) {
-        Some(entry) if answers(flags, ack, entry.member_seq(), entry.word()) || proves(flags, ack, &entry) => {
+        Some(entry) if answers(segment, &entry) || proves(segment, &entry) => {
             flow.promote(&entry, tables);
         }
         Some(entry) => flow.touch(&entry, None, Side::Peer, tables),
-        None if flags.opens() => remember(&flow, 0, 0, tables),
+        None if segment.flags.opens() => remember(&flow, 0, 0, tables),
         // In the middle of a connection: what the peer acknowledges is what the member sends next.
-        None if flags.has(TcpFlags::ACK) => remember(&flow, FlowWord::SEQ_KNOWN, ack, tables),
+        None if segment.flags.has(TcpFlags::ACK) => remember(&flow, FlowWord::SEQ_KNOWN, segment.ack, tables),
         None => {}
     }
 }
 
 /// A peer's SYN-ACK to a connection that the member opened.
 #[inline(always)]
-fn answers(flags: TcpFlags, ack: u32, member_seq: u32, word: FlowWord) -> bool {
-    word.has(FlowWord::SEQ_KNOWN) && flags.accepts() && ack == member_seq
+fn answers(segment: &Segment, entry: &FlowEntry) -> bool {
+    entry.word().has(FlowWord::SEQ_KNOWN) && segment.flags.accepts() && segment.ack == entry.member_seq()
 }
 
 #[inline(always)]

@@ -56,6 +56,9 @@ pub trait Tables {
     fn slot(&self, index: u32) -> MemberId;
     /// A word of a health set.
     fn health(&self, index: u32) -> u64;
+    /// The first word of a health set of `words` words that is not 0, from word `start` on and
+    /// around: its index in the set, and itself.
+    fn healthy(&self, base: u32, words: u32, start: u32) -> Option<(u32, u64)>;
     /// A member by its label.
     fn member(&self, id: MemberId) -> Option<&Member>;
     /// Whose address it is.

@@ -6,7 +6,7 @@
 
 use crate::abi::{FlowEntry, FlowKey, FlowWord, MARK_BITS, Root};
 use crate::hash::Tuple;
-use crate::parse::TcpFlags;
+use crate::parse::{Segment, TcpFlags};
 use crate::reason::Event;
 use crate::tables::{Full, Tables};
 use crate::units::{Target, Tick};
@@ -36,7 +36,14 @@ impl<'r> Flow<'r> {
     #[inline(always)]
     pub fn new(tuple: &Tuple, peer: u64, life: u32, root: &'r Root, now: u64) -> Self {
         let clock = root.clock(now);
-        Self { key: key(tuple), bucket: (peer >> (64 - MARK_BITS)) as u32, life, root, now: clock.now, coarse: clock.coarse }
+        Self {
+            key: key(tuple),
+            bucket: (peer >> (64 - MARK_BITS)) as u32,
+            life,
+            root,
+            now: clock.now,
+            coarse: clock.coarse,
+        }
     }
 
     /// Whether the peer may have an exception at all.
@@ -97,12 +104,9 @@ impl<'r> Flow<'r> {
 
     /// Notes a packet of the flow: its tick, and what it says of the connection's end.
     #[inline(always)]
-    pub fn touch<T: Tables>(&self, entry: &FlowEntry, packet: Option<(TcpFlags, bool)>, side: Side, tables: &T) {
+    pub fn touch<T: Tables>(&self, entry: &FlowEntry, packet: Option<&Segment>, side: Side, tables: &T) {
         let word = entry.word();
-        let told = match packet {
-            Some((flags, data)) => after(word, flags, data, side),
-            None => word,
-        };
+        let told = packet.map_or(word, |segment| after(word, segment, side));
         entry.replace(word, told.at(self.now));
         self.mark(tables);
     }
@@ -130,10 +134,10 @@ impl<'r> Flow<'r> {
 /// Whether the peer acknowledges exactly what the member sent to open the connection: nobody who
 /// has not seen the member's SYN-ACK can, but by one guess in 2^32.
 #[inline(always)]
-pub fn proves(flags: TcpFlags, ack: u32, entry: &FlowEntry) -> bool {
+pub fn proves(segment: &Segment, entry: &FlowEntry) -> bool {
     entry.word().has(FlowWord::SEQ_KNOWN)
-        && flags.0 & (TcpFlags::ACK | TcpFlags::SYN | TcpFlags::RST) == TcpFlags::ACK
-        && ack == entry.member_seq()
+        && segment.flags.0 & (TcpFlags::ACK | TcpFlags::SYN | TcpFlags::RST) == TcpFlags::ACK
+        && segment.ack == entry.member_seq()
 }
 
 #[inline(always)]
@@ -164,8 +168,8 @@ pub fn life(word: FlowWord, rule: u32, root: &Root) -> u32 {
 /// What a TCP packet says of the connection's end. A RST or FIN may be forged: any later packet
 /// without RST, and any later data, take it back.
 #[inline(always)]
-fn after(word: FlowWord, flags: TcpFlags, data: bool, side: Side) -> FlowWord {
-    if flags.has(TcpFlags::RST) {
+fn after(word: FlowWord, segment: &Segment, side: Side) -> FlowWord {
+    if segment.flags.has(TcpFlags::RST) {
         return word.with(FlowWord::RST);
     }
     let fin = match side {
@@ -173,9 +177,9 @@ fn after(word: FlowWord, flags: TcpFlags, data: bool, side: Side) -> FlowWord {
         Side::Member => FlowWord::FIN_MEMBER,
     };
     let word = word.without(FlowWord::RST);
-    if flags.has(TcpFlags::FIN) {
+    if segment.flags.has(TcpFlags::FIN) {
         word.with(fin)
-    } else if data {
+    } else if segment.data {
         word.without(fin)
     } else {
         word

@@ -6,7 +6,7 @@ use lb_common::{outcome::Outcome, reason::Action};
 use crate::tables;
 
 #[inline(always)]
-pub fn of(outcome: &Outcome, ctx: &XdpContext) -> u32 {
+pub(crate) fn of(outcome: &Outcome, ctx: &XdpContext) -> u32 {
     match outcome.reason.action() {
         Action::Drop => xdp_action::XDP_DROP,
         Action::Pass => xdp_action::XDP_PASS,

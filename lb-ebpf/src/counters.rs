@@ -5,7 +5,7 @@ use lb_common::outcome::{Direction, Outcome};
 use crate::tables;
 
 #[inline(always)]
-pub fn record(outcome: &Outcome, bytes: u64) {
+pub(crate) fn record(outcome: &Outcome, bytes: u64) {
     tables::with_reason(outcome.reason as u32, |counter| {
         counter.packets += 1;
         counter.bytes += bytes;

@@ -15,7 +15,7 @@ use crate::{tables::KernelTables, window::Frame};
 
 /// Sees each frame that arrives at an interface of the load balancer.
 #[xdp]
-pub fn lb_ingress(ctx: XdpContext) -> u32 {
+fn lb_ingress(ctx: XdpContext) -> u32 {
     let mut frame = Frame::new(&ctx);
     let outcome = pipeline::ingress(&mut frame, &KernelTables::new(&ctx), tables::jiffies());
     counters::record(&outcome, window::length(&ctx));

@@ -3,19 +3,22 @@
 //! Sizes here are the defaults; `lbctl serve` can change those of the flow tables, rules and
 //! slots before it loads the program.
 
-use core::mem;
+use core::{ffi::c_void, mem};
 
 use aya_ebpf::{
-    bindings::{BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, BPF_F_NO_PREALLOC, bpf_fib_lookup},
-    helpers::generated::{bpf_fib_lookup as fib_lookup, bpf_jiffies64, bpf_redirect},
+    bindings::{
+        BPF_F_NO_PREALLOC, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
+        bpf_fib_lookup,
+    },
+    helpers::generated::{bpf_fib_lookup as fib_lookup, bpf_jiffies64, bpf_loop, bpf_redirect},
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
     programs::XdpContext,
 };
 use lb_common::{
     abi::{
-        AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member, Owner, Reverse,
-        ReverseKey, Root, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, sieve,
+        AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member,
+        Owner, Reverse, ReverseKey, Root, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, sieve,
     },
     outcome::NextHop,
     reason::{Event, Reason},
@@ -44,7 +47,8 @@ static OWNERS: HashMap<Addr, Owner> = HashMap::with_max_entries(MEMBERS, 0);
 #[map(name = "lb_reverse")]
 static REVERSE: HashMap<ReverseKey, Reverse> = HashMap::with_max_entries(65_536, 0);
 #[map(name = "lb_marks")]
-static MARKS: Array<[u16; MARKS_PER_WORD as usize]> = Array::with_max_entries((1 << MARK_BITS) / MARKS_PER_WORD, 0);
+static MARKS: Array<[u16; MARKS_PER_WORD as usize]> =
+    Array::with_max_entries((1 << MARK_BITS) / MARKS_PER_WORD, 0);
 #[map(name = "lb_pending")]
 static PENDING: LruHashMap<FlowKey, FlowEntry> = LruHashMap::with_max_entries(131_072, 0);
 #[map(name = "lb_confirmed")]
@@ -59,13 +63,13 @@ static RULE_STATS: PerCpuArray<RuleStats> = PerCpuArray::with_max_entries(16_384
 static MEMBER_STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MEMBERS, 0);
 
 /// The maps, and the context that a route look-up asks for.
-pub struct KernelTables<'c> {
+pub(crate) struct KernelTables<'c> {
     ctx: &'c XdpContext,
 }
 
 impl<'c> KernelTables<'c> {
     #[inline(always)]
-    pub fn new(ctx: &'c XdpContext) -> Self {
+    pub(crate) fn new(ctx: &'c XdpContext) -> Self {
         Self { ctx }
     }
 }
@@ -81,7 +85,10 @@ impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn sieve(&self, address: Addr) -> sieve::Cell {
         let (word, shift) = sieve::place(address);
-        SIEVE.get(0).and_then(|words| words.get(word)).map_or(sieve::Cell::default(), |word| sieve::cell(*word, shift))
+        SIEVE
+            .get(0)
+            .and_then(|words| words.get(word))
+            .map_or(sieve::Cell::default(), |word| sieve::cell(*word, shift))
     }
 
     #[inline(always)]
@@ -111,6 +118,16 @@ impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn health(&self, index: u32) -> u64 {
         HEALTH.get(index).copied().unwrap_or(0)
+    }
+
+    /// By `bpf_loop` (Linux 5.17): unrolled by the verifier, up to 1,024 rounds in each of three
+    /// places would be more than the million instructions that it looks at.
+    #[inline(always)]
+    fn healthy(&self, base: u32, words: u32, start: u32) -> Option<(u32, u64)> {
+        let mut search = Search { base, words, at: start, word: 0 };
+        // SAFETY: `search` outlives the call, and `step` takes exactly this type.
+        unsafe { bpf_loop(words, step as *mut c_void, (&raw mut search).cast(), 0) };
+        if search.word == 0 { None } else { Some((search.at, search.word)) }
     }
 
     #[inline(always)]
@@ -181,7 +198,9 @@ impl Tables for KernelTables<'_> {
             fib_lookup(self.ctx.ctx.cast(), &raw mut fib, mem::size_of::<bpf_fib_lookup>() as i32, 0)
         };
         match answer as u32 {
-            BPF_FIB_LKUP_RET_SUCCESS => Route::Hop(NextHop { ifindex: fib.ifindex, destination: fib.dmac, source: fib.smac }),
+            BPF_FIB_LKUP_RET_SUCCESS => {
+                Route::Hop(NextHop { ifindex: fib.ifindex, destination: fib.dmac, source: fib.smac })
+            }
             BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::Kernel,
             _ => Route::Unreachable,
         }
@@ -196,23 +215,48 @@ impl Tables for KernelTables<'_> {
     }
 }
 
+/// A walk around a health set.
+#[repr(C)]
+struct Search {
+    base: u32,
+    words: u32,
+    at: u32,
+    word: u64,
+}
+
+/// One step of the walk; 1 ends it.
+#[inline(never)]
+extern "C" fn step(_round: u64, search: *mut Search) -> i64 {
+    // SAFETY: `healthy` lends its own struct for the length of the loop.
+    let search = unsafe { &mut *search };
+    search.word = HEALTH.get(search.base.wrapping_add(search.at)).copied().unwrap_or(0);
+    if search.word != 0 {
+        return 1;
+    }
+    search.at += 1;
+    if search.at >= search.words {
+        search.at = 0;
+    }
+    0
+}
+
 /// The kernel's clock, in jiffies since an arbitrary moment: inlined by the JIT.
 #[inline(always)]
-pub fn jiffies() -> u64 {
+pub(crate) fn jiffies() -> u64 {
     // SAFETY: takes nothing, touches nothing.
     unsafe { bpf_jiffies64() }
 }
 
 /// Sends the frame by another interface.
 #[inline(always)]
-pub fn redirect(ifindex: u32) -> u32 {
+pub(crate) fn redirect(ifindex: u32) -> u32 {
     // SAFETY: takes numbers only.
     unsafe { bpf_redirect(ifindex, 0) as u32 }
 }
 
 /// Changes this CPU's counter of a reason.
 #[inline(always)]
-pub fn with_reason(index: u32, change: impl FnOnce(&mut Counter)) {
+pub(crate) fn with_reason(index: u32, change: impl FnOnce(&mut Counter)) {
     if let Some(counter) = REASONS.get_ptr_mut(index) {
         // SAFETY: this CPU's own element; the program is not preempted by itself.
         change(unsafe { &mut *counter });
@@ -221,7 +265,7 @@ pub fn with_reason(index: u32, change: impl FnOnce(&mut Counter)) {
 
 /// Changes this CPU's statistics of a rule.
 #[inline(always)]
-pub fn with_rule_stats(index: u32, change: impl FnOnce(&mut RuleStats)) {
+pub(crate) fn with_rule_stats(index: u32, change: impl FnOnce(&mut RuleStats)) {
     if let Some(stats) = RULE_STATS.get_ptr_mut(index) {
         // SAFETY: this CPU's own element; the program is not preempted by itself.
         change(unsafe { &mut *stats });
@@ -230,7 +274,7 @@ pub fn with_rule_stats(index: u32, change: impl FnOnce(&mut RuleStats)) {
 
 /// Changes this CPU's count of a member's new connections.
 #[inline(always)]
-pub fn with_member_stats(index: u32, change: impl FnOnce(&mut u64)) {
+pub(crate) fn with_member_stats(index: u32, change: impl FnOnce(&mut u64)) {
     if let Some(opened) = MEMBER_STATS.get_ptr_mut(index) {
         // SAFETY: this CPU's own element; the program is not preempted by itself.
         change(unsafe { &mut *opened });

@@ -4,20 +4,20 @@ use aya_ebpf::programs::XdpContext;
 use lb_common::window::Window;
 
 /// A frame in the driver's memory.
-pub struct Frame<'c> {
+pub(crate) struct Frame<'c> {
     ctx: &'c XdpContext,
 }
 
 impl<'c> Frame<'c> {
     #[inline(always)]
-    pub fn new(ctx: &'c XdpContext) -> Self {
+    pub(crate) fn new(ctx: &'c XdpContext) -> Self {
         Self { ctx }
     }
 }
 
 /// Bytes in the frame.
 #[inline(always)]
-pub fn length(ctx: &XdpContext) -> u64 {
+pub(crate) fn length(ctx: &XdpContext) -> u64 {
     (ctx.data_end() - ctx.data()) as u64
 }
 

@@ -40,10 +40,7 @@ pub(crate) fn ebpf(toolchain: &Toolchain) -> Result<PathBuf> {
     let made_from = sources::digest(&workspace::root()).context("cannot read the sources")?;
     let start = Instant::now();
     shell::run(cargo_for_bpf("build", toolchain).args(["--release", "--bin", "lb-ebpf"]))?;
-    let built = workspace::ebpf_dir()
-        .join("build")
-        .join(target_triple())
-        .join("release/lb-ebpf");
+    let built = workspace::ebpf_dir().join("build").join(target_triple()).join("release/lb-ebpf");
     let object = workspace::ebpf_object();
     if publish(&built, &made_from, &object)? {
         println!("built the eBPF object in {}", shell::time(start.elapsed()));
@@ -54,21 +51,11 @@ pub(crate) fn ebpf(toolchain: &Toolchain) -> Result<PathBuf> {
 /// A cargo call for the eBPF package and the BPF target.
 pub(crate) fn cargo_for_bpf(subcommand: &str, toolchain: &Toolchain) -> Command {
     let triple = target_triple();
-    let linker_key = format!(
-        "CARGO_TARGET_{}_LINKER",
-        triple.replace('-', "_").to_uppercase()
-    );
+    let linker_key = format!("CARGO_TARGET_{}_LINKER", triple.replace('-', "_").to_uppercase());
     let mut cargo = shell::cargo();
     cargo
         .current_dir(workspace::root())
-        .args([
-            subcommand,
-            "--quiet",
-            "--package",
-            "lb-ebpf",
-            "--target",
-            triple,
-        ])
+        .args([subcommand, "--quiet", "--package", "lb-ebpf", "--target", triple])
         .args(["-Z", "build-std=core", "--target-dir"])
         .arg(workspace::ebpf_dir().join("build"))
         // `-Z build-std` is not stable yet; the compiler is, and stays the pinned one.
@@ -93,11 +80,7 @@ fn rust_flags() -> [String; 3] {
 }
 
 fn target_triple() -> &'static str {
-    if cfg!(target_endian = "big") {
-        "bpfeb-unknown-none"
-    } else {
-        "bpfel-unknown-none"
-    }
+    if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" }
 }
 
 /// Copies the object when it, or the record of its sources, is new; says whether it was.

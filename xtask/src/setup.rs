@@ -92,10 +92,7 @@ fn toolchain(facts: &Facts) -> Result<Toolchain> {
     let Some(linker) = linker::find() else {
         bail!("bpf-linker was brought but does not run; remove target/tools and try again");
     };
-    Ok(Toolchain {
-        linker,
-        rust_src: rust_src::unpacked(&facts.rustc),
-    })
+    Ok(Toolchain { linker, rust_src: rust_src::unpacked(&facts.rustc) })
 }
 
 /// One list of everything that is missing.
@@ -106,11 +103,7 @@ fn refuse(missing: &[Missing]) -> Result<()> {
     let list: Vec<String> = missing.iter().map(ToString::to_string).collect();
     bail!(
         "this machine lacks {}:\n\n{}\n\nNothing half-made is left behind; call the same command again when this is there.",
-        if missing.len() == 1 {
-            "one thing"
-        } else {
-            "some things"
-        },
+        if missing.len() == 1 { "one thing" } else { "some things" },
         list.join("\n\n")
     );
 }

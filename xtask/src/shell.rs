@@ -28,17 +28,9 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// What the program printed; an error with the end of its error output when it fails.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| cannot_start(command))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| cannot_start(command))?;
     if !output.status.success() {
-        bail!(
-            "`{}` failed ({})\n{}",
-            line(command),
-            output.status,
-            tail(&output.stdout, &output.stderr)
-        );
+        bail!("`{}` failed ({})\n{}", line(command), output.status, tail(&output.stdout, &output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -56,9 +48,7 @@ pub(crate) fn slowly(what: &str, how_long: &str, command: &mut Command) -> Resul
 /// Whether `PATH`, or one of the folders that users' `PATH`s often lack, has this program.
 pub(crate) fn has(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .any(|dir| dir.join(program).is_file())
+    env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|dir| dir.join(program).is_file())
 }
 
 /// `1.4 s`, `2 min 5 s`.
@@ -104,9 +94,6 @@ mod tests {
     fn only_the_end_of_a_long_output_is_shown() {
         let long: Vec<String> = (0..100).map(|n| n.to_string()).collect();
         let shown = tail(long.join("\n").as_bytes(), b"");
-        assert!(
-            shown.starts_with("70\n") && shown.ends_with("99"),
-            "{shown}"
-        );
+        assert!(shown.starts_with("70\n") && shown.ends_with("99"), "{shown}");
     }
 }

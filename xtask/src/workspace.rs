@@ -38,12 +38,10 @@ pub(crate) fn ebpf_dir() -> PathBuf {
 pub(crate) fn lock() -> Result<fs::File> {
     let path = target().join("xtask.lock");
     fs::create_dir_all(target()).with_context(|| format!("cannot make {}", target().display()))?;
-    let file =
-        fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let file = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     if file.try_lock().is_err() {
         println!("waiting for another `cargo xtask` that sets up or builds");
-        file.lock()
-            .with_context(|| format!("cannot lock {}", path.display()))?;
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     }
     Ok(file)
 }

@@ -77,7 +77,22 @@ pub mod map {
     pub const MEMBER_STATS: &str = "lb_member_stats";
     /// Every map, in the order in which a reader would ask for them.
     pub const ALL: [&str; 17] = [
-        ROOT, SIEVE, RULES, ADDRESSES, ACCESS, SLOTS, HEALTH, MEMBERS, OWNERS, REVERSE, MARKS, PENDING,
-        CONFIRMED, REASONS, EVENTS, RULE_STATS, MEMBER_STATS,
+        ROOT,
+        SIEVE,
+        RULES,
+        ADDRESSES,
+        ACCESS,
+        SLOTS,
+        HEALTH,
+        MEMBERS,
+        OWNERS,
+        REVERSE,
+        MARKS,
+        PENDING,
+        CONFIRMED,
+        REASONS,
+        EVENTS,
+        RULE_STATS,
+        MEMBER_STATS,
     ];
 }

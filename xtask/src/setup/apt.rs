@@ -10,22 +10,14 @@ use crate::shell;
 /// Installs what is missing and nothing that is merely recommended.
 pub(crate) fn install(packages: &[String], reason: &str) -> Result<()> {
     let what = format!("installing {} with apt: {reason}", packages.join(" "));
-    let first = shell::slowly(
-        &what,
-        "some seconds to a minute",
-        &mut install_command(packages),
-    );
+    let first = shell::slowly(&what, "some seconds to a minute", &mut install_command(packages));
     if first.is_ok() {
         return first;
     }
     // Most often the lists are older than the mirror.
     println!("apt could not; trying again with new package lists");
     update()?;
-    shell::slowly(
-        &what,
-        "some seconds to a minute",
-        &mut install_command(packages),
-    )
+    shell::slowly(&what, "some seconds to a minute", &mut install_command(packages))
 }
 
 /// Whether the distribution has a package; root may fetch the package lists for the answer.
@@ -79,9 +71,7 @@ fn has_candidate(policy: &str) -> bool {
 
 /// The archive itself, not that of security updates, which has no backports.
 fn main_mirror(targets: &str) -> Option<String> {
-    let uri = targets
-        .lines()
-        .find_map(|line| line.strip_prefix("Debian Debian "))?;
+    let uri = targets.lines().find_map(|line| line.strip_prefix("Debian Debian "))?;
     Some(uri.trim().to_owned())
 }
 
@@ -91,12 +81,8 @@ mod tests {
 
     #[test]
     fn a_package_without_a_version_is_not_offered() {
-        assert!(has_candidate(
-            "llvm-22-dev:\n  Installed: (none)\n  Candidate: 1:22.1.8\n"
-        ));
-        assert!(!has_candidate(
-            "llvm-22-dev:\n  Installed: (none)\n  Candidate: (none)\n"
-        ));
+        assert!(has_candidate("llvm-22-dev:\n  Installed: (none)\n  Candidate: 1:22.1.8\n"));
+        assert!(!has_candidate("llvm-22-dev:\n  Installed: (none)\n  Candidate: (none)\n"));
         assert!(!has_candidate(""));
     }
 

@@ -24,10 +24,7 @@ pub(crate) struct Rustc {
 
 /// Everything that [`super::plan::decide`] looks at.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is there or not, by itself"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is there or not, by itself")]
 pub(crate) struct Facts {
     pub(crate) root: bool,
     pub(crate) rustc: Rustc,
@@ -84,10 +81,7 @@ fn rustc() -> Result<Rustc> {
 }
 
 fn parse_rustc(told: &str) -> Option<Rustc> {
-    let value = |key: &str| {
-        told.lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
-    };
+    let value = |key: &str| told.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
     Some(Rustc {
         release: value("release")?.to_owned(),
         llvm: value("LLVM version")?.split('.').next()?.parse().ok()?,
@@ -100,15 +94,10 @@ mod tests {
 
     #[test]
     fn rustc_says_its_release_and_its_llvm() {
-        let told = "rustc 1.95.0 (59807616e 2026-04-14)\nbinary: rustc\nrelease: 1.95.0\nLLVM version: 22.1.2\n";
+        let told =
+            "rustc 1.95.0 (59807616e 2026-04-14)\nbinary: rustc\nrelease: 1.95.0\nLLVM version: 22.1.2\n";
         let rustc = parse_rustc(told).unwrap();
-        assert_eq!(
-            rustc,
-            Rustc {
-                release: "1.95.0".into(),
-                llvm: 22
-            }
-        );
+        assert_eq!(rustc, Rustc { release: "1.95.0".into(), llvm: 22 });
         assert_eq!(parse_rustc("rustc 1.95.0"), None);
     }
 }

@@ -14,21 +14,14 @@ const BPFFS: &str = "/sys/fs/bpf";
 /// Options without which something fails later and less clearly.
 pub(crate) const OPTIONS: [(&str, &str); 4] = [
     ("CONFIG_BPF_SYSCALL", "loads programs and maps"),
-    (
-        "CONFIG_DEBUG_INFO_BTF",
-        "describes the kernel's types to the loader",
-    ),
+    ("CONFIG_DEBUG_INFO_BTF", "describes the kernel's types to the loader"),
     ("CONFIG_NET_NS", "lets the lab have hosts of its own"),
     ("CONFIG_VETH", "wires the lab's hosts"),
 ];
 
 /// Linux capabilities by number, see capability.h.
-pub(crate) const CAPABILITIES: [(u32, &str); 4] = [
-    (12, "CAP_NET_ADMIN"),
-    (21, "CAP_SYS_ADMIN"),
-    (38, "CAP_PERFMON"),
-    (39, "CAP_BPF"),
-];
+pub(crate) const CAPABILITIES: [(u32, &str); 4] =
+    [(12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kernel {
@@ -71,13 +64,9 @@ fn read(path: &str) -> Result<String> {
 
 /// The kernel's build configuration, where it is kept.
 fn config(release: &str) -> Option<String> {
-    let unpacked = Command::new("gzip")
-        .args(["-dc", "/proc/config.gz"])
-        .output();
+    let unpacked = Command::new("gzip").args(["-dc", "/proc/config.gz"]).output();
     match unpacked {
-        Ok(output) if output.status.success() => {
-            Some(String::from_utf8_lossy(&output.stdout).into_owned())
-        }
+        Ok(output) if output.status.success() => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
         Ok(_) | Err(_) => fs::read_to_string(format!("/boot/config-{release}")).ok(),
     }
 }
@@ -89,15 +78,11 @@ fn version(release: &str) -> Option<(u32, u32)> {
 
 fn lacks(config: &str) -> Vec<(&'static str, &'static str)> {
     let on = |option: &str| {
-        config.lines().any(|line| {
-            line.strip_prefix(option)
-                .is_some_and(|value| value == "=y" || value == "=m")
-        })
+        config
+            .lines()
+            .any(|line| line.strip_prefix(option).is_some_and(|value| value == "=y" || value == "=m"))
     };
-    OPTIONS
-        .into_iter()
-        .filter(|(option, _)| !config.is_empty() && !on(option))
-        .collect()
+    OPTIONS.into_iter().filter(|(option, _)| !config.is_empty() && !on(option)).collect()
 }
 
 fn is_bpffs(mounts: &str) -> bool {
@@ -133,7 +118,8 @@ mod tests {
 
     #[test]
     fn an_option_may_be_a_module_but_not_off() {
-        let config = "CONFIG_BPF_SYSCALL=y\nCONFIG_DEBUG_INFO_BTF=y\n# CONFIG_NET_NS is not set\nCONFIG_VETH=m\n";
+        let config =
+            "CONFIG_BPF_SYSCALL=y\nCONFIG_DEBUG_INFO_BTF=y\n# CONFIG_NET_NS is not set\nCONFIG_VETH=m\n";
         assert_eq!(lacks(config), vec![OPTIONS[2]]);
     }
 
@@ -152,9 +138,6 @@ mod tests {
     #[test]
     fn capabilities_come_from_the_effective_mask() {
         assert!(lacks_capabilities("CapEff:\t000001ffffffffff\n").is_empty());
-        assert_eq!(
-            lacks_capabilities("CapEff:\t0000000000201000\n"),
-            vec!["CAP_PERFMON", "CAP_BPF"]
-        );
+        assert_eq!(lacks_capabilities("CapEff:\t0000000000201000\n"), vec!["CAP_PERFMON", "CAP_BPF"]);
     }
 }

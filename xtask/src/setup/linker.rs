@@ -22,14 +22,7 @@ pub(crate) fn build(major: u32) -> Result<()> {
     tool::install(&name(), |dir| {
         let mut cargo = shell::cargo();
         cargo
-            .args([
-                "install",
-                "bpf-linker",
-                "--version",
-                VERSION,
-                "--locked",
-                "--no-default-features",
-            ])
+            .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--no-default-features"])
             .args(["--features", &format!("llvm-{major}")])
             .arg("--root")
             .arg(dir)
@@ -52,21 +45,11 @@ pub(crate) fn fetch() -> Result<()> {
     tool::install(&name(), |dir| {
         let mut binstall = shell::cargo();
         binstall
-            .args([
-                "binstall",
-                "--no-confirm",
-                "--disable-telemetry",
-                "--version",
-                VERSION,
-            ])
+            .args(["binstall", "--no-confirm", "--disable-telemetry", "--version", VERSION])
             .arg("--root")
             .arg(dir)
             .arg("bpf-linker");
-        shell::slowly(
-            &format!("fetching bpf-linker {VERSION}, prebuilt"),
-            "half a minute",
-            &mut binstall,
-        )
+        shell::slowly(&format!("fetching bpf-linker {VERSION}, prebuilt"), "half a minute", &mut binstall)
     })
 }
 

@@ -16,11 +16,7 @@ pub(crate) fn prefix(major: u32) -> Option<PathBuf> {
     let chosen = env::var("LLVM_PREFIX").map(|prefix| format!("{prefix}/bin/llvm-config"));
     chosen
         .into_iter()
-        .chain([
-            debian,
-            format!("llvm-config-{major}"),
-            "llvm-config".to_owned(),
-        ])
+        .chain([debian, format!("llvm-config-{major}"), "llvm-config".to_owned()])
         .find_map(|config| prefix_of(&config, major))
 }
 

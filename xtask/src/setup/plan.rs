@@ -11,13 +11,8 @@ use super::{
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    Apt {
-        packages: Vec<String>,
-        reason: String,
-    },
-    BuildLinker {
-        llvm: u32,
-    },
+    Apt { packages: Vec<String>, reason: String },
+    BuildLinker { llvm: u32 },
     FetchLinker,
     FetchRustSrc(rust_src::Sources),
     MountBpffs,
@@ -61,10 +56,7 @@ fn linker(facts: &Facts, plan: &mut Plan) {
         plan.actions.push(build);
     } else if facts.apt_llvm && facts.root {
         let reason = "bpf-linker is built with it, about 120 MB".to_owned();
-        plan.actions.push(Action::Apt {
-            packages: vec![package],
-            reason,
-        });
+        plan.actions.push(Action::Apt { packages: vec![package], reason });
         plan.actions.push(build);
     } else if facts.binstall {
         plan.actions.push(Action::FetchLinker);
@@ -78,20 +70,12 @@ fn no_linker(facts: &Facts, package: &str) -> Missing {
         vec![format!("sudo apt-get install {package}")]
     } else {
         vec![
-            "install cargo-binstall, which lets this command fetch a prebuilt bpf-linker,"
-                .to_owned(),
-            format!(
-                "or LLVM {} with its headers, and set LLVM_PREFIX to its folder",
-                facts.rustc.llvm
-            ),
+            "install cargo-binstall, which lets this command fetch a prebuilt bpf-linker,".to_owned(),
+            format!("or LLVM {} with its headers, and set LLVM_PREFIX to its folder", facts.rustc.llvm),
         ]
     };
     Missing {
-        what: format!(
-            "bpf-linker {}, and LLVM {} to build it with",
-            linker::VERSION,
-            facts.rustc.llvm
-        ),
+        what: format!("bpf-linker {}, and LLVM {} to build it with", linker::VERSION, facts.rustc.llvm),
         why: "rustc needs it to make the object that the kernel loads".to_owned(),
         cure,
     }
@@ -101,15 +85,11 @@ fn rust_src(facts: &Facts, plan: &mut Plan) {
     if facts.rust_src {
         return;
     }
-    let sources = rust_src::Sources {
-        rustup: facts.rustup,
-        debian: facts.debian,
-    };
+    let sources = rust_src::Sources { rustup: facts.rustup, debian: facts.debian };
     if sources.rustup || sources.debian {
         plan.actions.push(Action::FetchRustSrc(sources));
     } else {
-        plan.missing
-            .push(no_rust_src(facts, "rustup is not installed".to_owned()));
+        plan.missing.push(no_rust_src(facts, "rustup is not installed".to_owned()));
     }
 }
 
@@ -126,11 +106,8 @@ fn no_rust_src(facts: &Facts, why: String) -> Missing {
 }
 
 fn programs(facts: &Facts, plan: &mut Plan) {
-    let packages: Vec<String> = facts
-        .missing_programs
-        .iter()
-        .map(|program| program.package.to_owned())
-        .collect();
+    let packages: Vec<String> =
+        facts.missing_programs.iter().map(|program| program.package.to_owned()).collect();
     if packages.is_empty() {
         return;
     }
@@ -158,7 +135,8 @@ fn rights(facts: &Facts, plan: &mut Plan) {
             what: "root".to_owned(),
             why: "loading XDP programs and making network namespaces need it".to_owned(),
             cure: vec![
-                "call the same command as root, for example `sudo -E env PATH=$PATH cargo xtask ...`;".to_owned(),
+                "call the same command as root, for example `sudo -E env PATH=$PATH cargo xtask ...`;"
+                    .to_owned(),
                 "without root: `cargo test` runs all tests that need none".to_owned(),
             ],
         });
@@ -173,42 +151,25 @@ fn rights(facts: &Facts, plan: &mut Plan) {
 
 fn features(kernel: &Kernel, plan: &mut Plan) {
     let (major, minor) = kernel::OLDEST;
-    if kernel
-        .version
-        .is_some_and(|version| version < kernel::OLDEST)
-    {
+    if kernel.version.is_some_and(|version| version < kernel::OLDEST) {
         plan.missing.push(Missing {
             what: format!("a kernel of version {major}.{minor} or later"),
-            why: format!(
-                "this is {}, whose verifier is not known to accept the program",
-                kernel.release
-            ),
+            why: format!("this is {}, whose verifier is not known to accept the program", kernel.release),
             cure: vec!["boot a later kernel; Debian 12 and later have one".to_owned()],
         });
     }
     for (option, reason) in &kernel.lacks {
         plan.missing.push(Missing {
             what: format!("the kernel option {option}"),
-            why: format!(
-                "this kernel ({}) is built without what {reason}",
-                kernel.release
-            ),
+            why: format!("this kernel ({}) is built without what {reason}", kernel.release),
             cure: vec!["boot a distribution's kernel, or build yours with it".to_owned()],
         });
     }
-    if !kernel.btf
-        && !kernel
-            .lacks
-            .iter()
-            .any(|(option, _)| *option == "CONFIG_DEBUG_INFO_BTF")
-    {
+    if !kernel.btf && !kernel.lacks.iter().any(|(option, _)| *option == "CONFIG_DEBUG_INFO_BTF") {
         plan.missing.push(Missing {
             what: "/sys/kernel/btf/vmlinux".to_owned(),
             why: "the kernel's types cannot be read".to_owned(),
-            cure: vec![
-                "mount -t sysfs sysfs /sys (in a container: start it with `--privileged`)"
-                    .to_owned(),
-            ],
+            cure: vec!["mount -t sysfs sysfs /sys (in a container: start it with `--privileged`)".to_owned()],
         });
     }
     if !kernel.bpffs {
@@ -229,17 +190,13 @@ impl Action {
             Self::Apt { packages, .. } => Missing {
                 what: packages.join(", "),
                 why,
-                cure: vec![format!(
-                    "apt-get update && apt-get install {}",
-                    packages.join(" ")
-                )],
+                cure: vec![format!("apt-get update && apt-get install {}", packages.join(" "))],
             },
             Self::BuildLinker { .. } | Self::FetchLinker => Missing {
                 what: format!("bpf-linker {}", linker::VERSION),
                 why,
                 cure: vec![
-                    "a network, or a cargo configuration with a registry that can be reached"
-                        .to_owned(),
+                    "a network, or a cargo configuration with a registry that can be reached".to_owned(),
                 ],
             },
             Self::FetchRustSrc(_) => no_rust_src(facts, why),
@@ -254,12 +211,7 @@ impl Action {
 
 impl fmt::Display for Missing {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "- {}\n  why: {}",
-            self.what,
-            self.why.replace('\n', "\n       ")
-        )?;
+        write!(out, "- {}\n  why: {}", self.what, self.why.replace('\n', "\n       "))?;
         for (n, cure) in self.cure.iter().enumerate() {
             write!(out, "\n  {} {cure}", if n == 0 { "do: " } else { "    " })?;
         }

@@ -11,35 +11,17 @@ pub(crate) struct Program {
 }
 
 const ALL: [Program; 5] = [
-    Program {
-        name: "ip",
-        package: "iproute2",
-        reason: "makes the lab's network namespaces",
-    },
+    Program { name: "ip", package: "iproute2", reason: "makes the lab's network namespaces" },
     Program {
         name: "ethtool",
         package: "ethtool",
         reason: "switches the lab's offloads, which hide wrong checksums",
     },
-    Program {
-        name: "curl",
-        package: "curl",
-        reason: "is the client of the demonstration",
-    },
-    Program {
-        name: "dnsmasq",
-        package: "dnsmasq-base",
-        reason: "answers the DNS queries of the UDP test",
-    },
-    Program {
-        name: "dig",
-        package: "bind9-dnsutils",
-        reason: "asks the DNS queries of the UDP test",
-    },
+    Program { name: "curl", package: "curl", reason: "is the client of the demonstration" },
+    Program { name: "dnsmasq", package: "dnsmasq-base", reason: "answers the DNS queries of the UDP test" },
+    Program { name: "dig", package: "bind9-dnsutils", reason: "asks the DNS queries of the UDP test" },
 ];
 
 pub(crate) fn missing() -> Vec<&'static Program> {
-    ALL.iter()
-        .filter(|program| !shell::has(program.name))
-        .collect()
+    ALL.iter().filter(|program| !shell::has(program.name)).collect()
 }

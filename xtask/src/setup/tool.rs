@@ -82,15 +82,9 @@ mod tests {
     fn a_complete_tool_takes_the_place_of_the_old() {
         let tools = empty("takes-place");
         for text in ["old", "new"] {
-            install_below(&tools, "linker-1", |dir| {
-                Ok(fs::write(dir.join("file"), text)?)
-            })
-            .unwrap();
+            install_below(&tools, "linker-1", |dir| Ok(fs::write(dir.join("file"), text)?)).unwrap();
         }
-        assert_eq!(
-            fs::read_to_string(tools.join("linker-1/file")).unwrap(),
-            "new"
-        );
+        assert_eq!(fs::read_to_string(tools.join("linker-1/file")).unwrap(), "new");
         assert_eq!(fs::read_dir(&tools).unwrap().count(), 1);
         fs::remove_dir_all(tools).unwrap();
     }

@@ -3,20 +3,13 @@ use anyhow::anyhow;
 use super::*;
 use crate::setup::{facts::Rustc, programs::Program};
 
-const DIG: Program = Program {
-    name: "dig",
-    package: "bind9-dnsutils",
-    reason: "asks",
-};
+const DIG: Program = Program { name: "dig", package: "bind9-dnsutils", reason: "asks" };
 
 /// A machine on which everything was brought before.
 fn complete() -> Facts {
     Facts {
         root: true,
-        rustc: Rustc {
-            release: "1.95.0".into(),
-            llvm: 22,
-        },
+        rustc: Rustc { release: "1.95.0".into(), llvm: 22 },
         linker: true,
         llvm: true,
         apt_llvm: true,
@@ -44,20 +37,14 @@ fn bare() -> Facts {
         llvm: false,
         rust_src: false,
         missing_programs: vec![&DIG],
-        kernel: Kernel {
-            bpffs: false,
-            ..complete().kernel
-        },
+        kernel: Kernel { bpffs: false, ..complete().kernel },
         ..complete()
     }
 }
 
 fn missing(facts: &Facts, need: Need) -> Vec<String> {
     let plan = decide(facts, need);
-    plan.missing
-        .into_iter()
-        .map(|missing| missing.what)
-        .collect()
+    plan.missing.into_iter().map(|missing| missing.what).collect()
 }
 
 #[test]
@@ -67,21 +54,14 @@ fn the_second_time_there_is_nothing_to_do() {
 
 #[test]
 fn a_bare_debian_gets_everything() {
-    let sources = rust_src::Sources {
-        rustup: true,
-        debian: true,
-    };
+    let sources = rust_src::Sources { rustup: true, debian: true };
     let plan = decide(&bare(), Need::Lab);
     assert!(plan.missing.is_empty());
     assert_eq!(plan.actions.len(), 5);
-    assert!(
-        matches!(&plan.actions[0], Action::Apt { packages, .. } if packages == &["llvm-22-dev"])
-    );
+    assert!(matches!(&plan.actions[0], Action::Apt { packages, .. } if packages == &["llvm-22-dev"]));
     assert_eq!(plan.actions[1], Action::BuildLinker { llvm: 22 });
     assert_eq!(plan.actions[2], Action::FetchRustSrc(sources));
-    assert!(
-        matches!(&plan.actions[3], Action::Apt { packages, .. } if packages == &["bind9-dnsutils"])
-    );
+    assert!(matches!(&plan.actions[3], Action::Apt { packages, .. } if packages == &["bind9-dnsutils"]));
     assert_eq!(plan.actions[4], Action::MountBpffs);
 }
 
@@ -90,11 +70,7 @@ fn a_build_alone_needs_neither_programs_nor_rights() {
     let facts = Facts {
         root: false,
         missing_programs: vec![&DIG],
-        kernel: Kernel {
-            bpffs: false,
-            btf: false,
-            ..complete().kernel
-        },
+        kernel: Kernel { bpffs: false, btf: false, ..complete().kernel },
         ..complete()
     };
     assert_eq!(decide(&facts, Need::Build), Plan::default());
@@ -102,10 +78,7 @@ fn a_build_alone_needs_neither_programs_nor_rights() {
 
 #[test]
 fn without_root_the_list_is_complete() {
-    let facts = Facts {
-        root: false,
-        ..bare()
-    };
+    let facts = Facts { root: false, ..bare() };
     let what = missing(&facts, Need::Lab);
     assert_eq!(what.len(), 3, "{what:?}");
     assert!(what[0].contains("LLVM 22") && what[1].contains("dig") && what[2] == "root");
@@ -113,38 +86,18 @@ fn without_root_the_list_is_complete() {
 
 #[test]
 fn other_distributions_take_the_prebuilt_linker() {
-    let facts = Facts {
-        apt: false,
-        apt_llvm: false,
-        binstall: true,
-        ..bare()
-    };
+    let facts = Facts { apt: false, apt_llvm: false, binstall: true, ..bare() };
     assert_eq!(decide(&facts, Need::Build).actions[0], Action::FetchLinker);
-    let without = Facts {
-        binstall: false,
-        ..facts
-    };
+    let without = Facts { binstall: false, ..facts };
     let list = decide(&without, Need::Build).missing;
-    assert!(
-        list[0].to_string().contains("cargo-binstall"),
-        "{}",
-        list[0]
-    );
+    assert!(list[0].to_string().contains("cargo-binstall"), "{}", list[0]);
 }
 
 #[test]
 fn rust_src_without_any_source_is_named_with_its_version() {
-    let facts = Facts {
-        rustup: false,
-        debian: false,
-        ..bare()
-    };
+    let facts = Facts { rustup: false, debian: false, ..bare() };
     let list = decide(&facts, Need::Build).missing;
-    assert!(
-        list[0].to_string().contains("rust-src 1.95.0"),
-        "{}",
-        list[0]
-    );
+    assert!(list[0].to_string().contains("rust-src 1.95.0"), "{}", list[0]);
 }
 
 #[test]
@@ -157,13 +110,7 @@ fn an_old_or_poor_kernel_is_told_by_the_name_of_what_it_lacks() {
         bpffs: true,
         lacks_capabilities: vec!["CAP_BPF"],
     };
-    let what = missing(
-        &Facts {
-            kernel,
-            ..complete()
-        },
-        Need::Lab,
-    );
+    let what = missing(&Facts { kernel, ..complete() }, Need::Lab);
     assert_eq!(what.len(), 3, "{what:?}");
     assert!(what[0].contains("CAP_BPF") && what[1].contains("6.1"));
     assert!(what[2].contains("CONFIG_DEBUG_INFO_BTF"));
@@ -184,8 +131,5 @@ fn an_entry_says_what_why_and_what_to_do() {
         why: "first\nsecond".into(),
         cure: vec!["this".into(), "or that".into()],
     };
-    assert_eq!(
-        entry.to_string(),
-        "- root\n  why: first\n       second\n  do:  this\n       or that"
-    );
+    assert_eq!(entry.to_string(), "- root\n  why: first\n       second\n  do:  this\n       or that");
 }

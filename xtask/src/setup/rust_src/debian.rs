@@ -13,18 +13,10 @@ use anyhow::{Context as _, Result, bail};
 use crate::{setup::apt, shell};
 
 /// Where to look; a suite that is not there is passed over. Backports keep several versions.
-const SUITES: [&str; 5] = [
-    "trixie-backports",
-    "bookworm-backports",
-    "testing",
-    "unstable",
-    "stable",
-];
+const SUITES: [&str; 5] = ["trixie-backports", "bookworm-backports", "testing", "unstable", "stable"];
 
-const KEYRINGS: [&str; 2] = [
-    "/usr/share/keyrings/debian-archive-keyring.gpg",
-    "/usr/share/keyrings/debian-archive-keyring.pgp",
-];
+const KEYRINGS: [&str; 2] =
+    ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
 /// Puts `library` into `dir`.
 pub(crate) fn unpack(release: &str, dir: &Path) -> Result<()> {
@@ -50,10 +42,7 @@ impl Source {
     }
 
     fn line(&self, suite: &str) -> String {
-        format!(
-            "deb [signed-by={}] {} {suite} main\n",
-            self.keyring, self.mirror
-        )
+        format!("deb [signed-by={}] {} {suite} main\n", self.keyring, self.mirror)
     }
 }
 
@@ -74,10 +63,7 @@ fn download(source: &Source, release: &str, state: &Path) -> Result<PathBuf> {
             return apt.downloaded();
         }
     }
-    bail!(
-        "no suite of Debian ({}) has rust-src {release}",
-        SUITES.join(", ")
-    );
+    bail!("no suite of Debian ({}) has rust-src {release}", SUITES.join(", "));
 }
 
 /// The package's version that begins with rustc's: `1.95.0+dfsg1-2~bpo13+1` for `1.95.0`.
@@ -106,9 +92,7 @@ impl PrivateApt {
         }
         let list = dir.join("sources.list");
         fs::write(&list, source).with_context(|| format!("cannot write {}", list.display()))?;
-        Ok(Self {
-            dir: dir.to_path_buf(),
-        })
+        Ok(Self { dir: dir.to_path_buf() })
     }
 
     fn command(&self, program: &str) -> Command {
@@ -121,8 +105,7 @@ impl PrivateApt {
         };
         apt.arg("-o").arg(set("Dir::State::lists", "lists"));
         apt.arg("-o").arg(set("Dir::Cache", "cache"));
-        apt.arg("-o")
-            .arg(set("Dir::Etc::sourcelist", "sources.list"));
+        apt.arg("-o").arg(set("Dir::Etc::sourcelist", "sources.list"));
         for option in [
             "Dir::Etc::sourceparts=-",
             // Only the list of packages; no descriptions, no icons.
@@ -139,8 +122,7 @@ impl PrivateApt {
 
     fn downloaded(&self) -> Result<PathBuf> {
         let dir = self.dir.join("download");
-        let entries =
-            fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+        let entries = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
         entries
             .flatten()
             .map(|entry| entry.path())
@@ -159,12 +141,7 @@ fn extract(package: &Path, dir: &Path) -> Result<()> {
         .context("cannot start dpkg-deb")?;
     let tar = unpack.stdout.take().context("dpkg-deb has no output")?;
     let taken = Command::new("tar")
-        .args([
-            "--extract",
-            "--strip-components=4",
-            "--wildcards",
-            "--directory",
-        ])
+        .args(["--extract", "--strip-components=4", "--wildcards", "--directory"])
         .arg(dir)
         .arg("./usr/src/rustc-*/library/*")
         .stdin(tar)
@@ -175,10 +152,7 @@ fn extract(package: &Path, dir: &Path) -> Result<()> {
         bail!("{} cannot be unpacked", package.display());
     }
     if !dir.join("library/Cargo.lock").is_file() {
-        bail!(
-            "{} has no folder `library` where it was in other versions",
-            package.display()
-        );
+        bail!("{} has no folder `library` where it was in other versions", package.display());
     }
     Ok(())
 }
