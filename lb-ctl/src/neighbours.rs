@@ -1,1 +1,0 @@
-//! Next hops of members, from the kernel's routes and neighbours.

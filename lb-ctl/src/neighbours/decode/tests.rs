@@ -1,0 +1,216 @@
+use std::net::Ipv6Addr;
+
+use rtnetlink::packet_core::Emitable;
+use rtnetlink::packet_route::route::{RouteNextHop, RouteVia};
+
+use super::*;
+
+const MAC: Mac = [2, 0, 0, 0, 0, 9];
+const MEMBER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 11);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+fn link_message(family: AddressFamily, attributes: Vec<LinkAttribute>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.interface_family = family;
+    message.header.index = 3;
+    message.header.link_layer_type = LinkLayerType::Ether;
+    message.header.flags = LinkFlags::Up | LinkFlags::LowerUp;
+    message.attributes = attributes;
+    message
+}
+
+fn eth1() -> Vec<LinkAttribute> {
+    vec![
+        LinkAttribute::IfName("eth1".to_owned()),
+        LinkAttribute::Mtu(1500),
+        LinkAttribute::Address(MAC.to_vec()),
+    ]
+}
+
+fn neighbour_message(state: NeighbourState, flags: NeighbourFlags) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.ifindex = 3;
+    message.header.state = state;
+    message.header.flags = flags;
+    message.attributes = vec![
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(MEMBER)),
+        NeighbourAttribute::LinkLayerAddress(MAC.to_vec()),
+    ];
+    message
+}
+
+fn route_message(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.kind = kind;
+    message.attributes = attributes;
+    message
+}
+
+#[test]
+fn a_link_is_told_with_its_name_mac_mtu_and_state() {
+    let message = link_message(AddressFamily::Unspec, eth1());
+    let link = Link {
+        ifindex: 3,
+        name: "eth1".to_owned(),
+        kind: None,
+        mac: Some(MAC),
+        mtu: 1500,
+        ethernet: true,
+        up: true,
+        carrier: true,
+    };
+    let told = fact(&RouteNetlinkMessage::NewLink(message));
+    assert_eq!(told, Some(Fact::Link(link)));
+}
+
+#[test]
+fn a_port_that_leaves_its_bridge_is_no_link_that_is_gone() {
+    let message = link_message(AddressFamily::Bridge, eth1());
+    assert_eq!(fact(&RouteNetlinkMessage::DelLink(message)), None);
+}
+
+#[test]
+fn a_wireless_event_with_a_name_alone_does_not_replace_the_link() {
+    let name = vec![LinkAttribute::IfName("wlan0".to_owned())];
+    let message = link_message(AddressFamily::Unspec, name);
+    assert_eq!(fact(&RouteNetlinkMessage::NewLink(message)), None);
+}
+
+#[test]
+fn of_a_point_to_point_link_the_local_address_is_ours_and_the_prefix_the_peers() {
+    let (local, peer) = (Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9, 0, 2));
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.index = 3;
+    message.header.prefix_len = 32;
+    message.attributes = vec![
+        AddressAttribute::Address(peer.into()),
+        AddressAttribute::Local(local.into()),
+    ];
+    let address = InterfaceAddress {
+        ifindex: 3,
+        address: local,
+        prefix: Prefix {
+            address: peer,
+            length: 32,
+        },
+    };
+    let told = fact(&RouteNetlinkMessage::NewAddress(message));
+    assert_eq!(told, Some(Fact::Address(address)));
+}
+
+#[test]
+fn a_neighbour_has_a_mac_address_in_those_states_in_which_the_kernel_sends_to_it() {
+    let states = [
+        (NeighbourState::Reachable, true),
+        (NeighbourState::Stale, true),
+        (NeighbourState::Delay, true),
+        (NeighbourState::Probe, true),
+        (NeighbourState::Permanent, true),
+        (NeighbourState::Noarp, true),
+        (NeighbourState::None, false),
+        (NeighbourState::Incomplete, false),
+        (NeighbourState::Failed, false),
+    ];
+    for (state, usable) in states {
+        let entry = neighbour(&neighbour_message(state, NeighbourFlags::empty()));
+        assert_eq!(entry.mac, usable.then_some(MAC), "{state}");
+    }
+}
+
+#[test]
+fn entries_that_somebody_else_keeps_are_not_ours_to_refresh() {
+    let none = NeighbourFlags::empty();
+    let stale = neighbour_message(NeighbourState::Stale, none);
+    let permanent = neighbour_message(NeighbourState::Permanent, none);
+    let learned = neighbour_message(NeighbourState::Stale, NeighbourFlags::ExtLearned);
+    let mut managed = stale.clone();
+    let flags = NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed);
+    managed.attributes.push(flags);
+    assert!(neighbour(&stale).ours_to_refresh);
+    for other in [permanent, learned, managed] {
+        assert!(!neighbour(&other).ours_to_refresh, "{other:?}");
+    }
+}
+
+#[test]
+fn a_proxy_entry_is_no_neighbour() {
+    let message = neighbour_message(NeighbourState::None, NeighbourFlags::Proxy);
+    assert_eq!(fact(&RouteNetlinkMessage::NewNeighbour(message)), None);
+}
+
+#[test]
+fn a_looked_up_route_names_interface_gateway_and_its_own_mtu() {
+    let attributes = vec![
+        RouteAttribute::Oif(3),
+        RouteAttribute::Gateway(RouteAddress::Inet(GATEWAY)),
+        RouteAttribute::Metrics(vec![RouteMetric::Mtu(1400)]),
+    ];
+    let expected = Route::Unicast {
+        ifindex: 3,
+        gateway: Some(GATEWAY),
+        mtu: Some(1400),
+    };
+    assert_eq!(
+        route(&route_message(RouteType::Unicast, attributes)),
+        expected
+    );
+}
+
+#[test]
+fn an_ipv4_route_through_an_ipv6_gateway_is_left_to_the_kernel() {
+    let via = RouteAttribute::Via(RouteVia::Inet6(Ipv6Addr::LOCALHOST));
+    let message = route_message(RouteType::Unicast, vec![RouteAttribute::Oif(3), via]);
+    assert_eq!(route(&message), Route::KernelOnly { ifindex: 3 });
+}
+
+#[test]
+fn route_types_other_than_unicast_give_no_way() {
+    let answers = [
+        (RouteType::Local, Route::Local),
+        (RouteType::Broadcast, Route::NotUnicast),
+        (RouteType::Multicast, Route::NotUnicast),
+        (RouteType::Unreachable, Route::Unreachable),
+        (RouteType::BlackHole, Route::Unreachable),
+    ];
+    for (kind, expected) in answers {
+        assert_eq!(
+            route(&route_message(kind, Vec::new())),
+            expected,
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+fn a_default_route_with_two_paths_leads_through_both_interfaces() {
+    let hops = [3, 4].map(|index| {
+        let mut hop = RouteNextHop::default();
+        hop.interface_index = index;
+        hop
+    });
+    let paths = vec![RouteAttribute::MultiPath(hops.to_vec())];
+    let told = interface_routes(&route_message(RouteType::Unicast, paths));
+    let prefix = Prefix {
+        address: Ipv4Addr::UNSPECIFIED,
+        length: 0,
+    };
+    let expected = [3, 4].map(|ifindex| InterfaceRoute { ifindex, prefix });
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_route_through_a_gateway_is_not_worth_decoding() {
+    let mut message = route_message(RouteType::Unicast, Vec::new());
+    message.header.destination_prefix_length = 24;
+    let mut connected = message.clone();
+    connected.header.scope = RouteScope::Link;
+    for (message, expected) in [(message, false), (connected, true)] {
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        assert_eq!(may_be_interface_route(&bytes), expected, "{message:?}");
+    }
+    assert!(!may_be_interface_route(&[2, 0]), "truncated");
+}

@@ -1,0 +1,134 @@
+//! Announcements of the kernel.
+
+use std::io;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::NetlinkBuffer;
+use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, TokioSocket};
+use tracing::debug;
+
+use super::{DATAGRAM, Error, decode_message, messages, open_socket};
+use crate::neighbours::decode;
+use crate::neighbours::table::Fact;
+
+/// Room for some 30,000 announcements; the default holds a few hundred.
+const ANNOUNCEMENTS: usize = 16 * 1024 * 1024;
+
+/// Listens to announcements.
+pub(in crate::neighbours) struct Events {
+    socket: TokioSocket,
+    buffer: Vec<u8>,
+}
+
+/// What was announced.
+#[derive(Debug, Default)]
+pub(in crate::neighbours) struct News {
+    pub(in crate::neighbours) facts: Vec<Fact>,
+    /// Routes, rules or next-hop objects changed.
+    pub(in crate::neighbours) routes: bool,
+    /// Among them connected or default routes.
+    pub(in crate::neighbours) interface_routes: bool,
+    /// The kernel dropped announcements; which ones nobody knows.
+    pub(in crate::neighbours) lost: bool,
+}
+
+impl Events {
+    pub(in crate::neighbours) fn open() -> Result<Self, Error> {
+        let socket = open_socket()?;
+        for group in [
+            MulticastGroup::Link,
+            MulticastGroup::Neigh,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Nexthop,
+        ] {
+            let joined = socket.socket_ref().add_membership(group as u32);
+            joined.map_err(|source| Error::Socket {
+                doing: "listen on",
+                source,
+            })?;
+        }
+        enlarge(&socket);
+        Ok(Self {
+            socket,
+            buffer: Vec::with_capacity(DATAGRAM),
+        })
+    }
+
+    /// Waits for announcements and takes those that are there. Can be cancelled at any time.
+    pub(in crate::neighbours) async fn next(&mut self) -> Result<News, Error> {
+        /// Others want to run as well.
+        const AT_ONCE: usize = 256;
+        let mut news = News::default();
+        self.buffer.clear();
+        let received = self.socket.recv(&mut self.buffer).await;
+        self.note(received, &mut news)?;
+        for _ in 1..AT_ONCE {
+            self.buffer.clear();
+            let socket = self.socket.socket_ref();
+            match socket.recv(&mut self.buffer, libc::MSG_DONTWAIT) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                received => self.note(received.map(|_| ()), &mut news)?,
+            }
+        }
+        Ok(news)
+    }
+
+    fn note(&self, received: io::Result<()>, news: &mut News) -> Result<(), Error> {
+        match received {
+            Ok(()) => {
+                for bytes in messages(&self.buffer) {
+                    news.add(bytes);
+                }
+                Ok(())
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                news.lost = true;
+                Ok(())
+            }
+            Err(source) => Err(Error::Socket {
+                doing: "listen on",
+                source,
+            }),
+        }
+    }
+}
+
+impl News {
+    fn add(&mut self, bytes: &[u8]) {
+        let header = NetlinkBuffer::new(bytes);
+        match header.message_type() {
+            libc::RTM_NEWLINK | libc::RTM_DELLINK | libc::RTM_NEWADDR | libc::RTM_DELADDR => {
+                // Routes that go with a link or an address go without announcement.
+                self.routes = true;
+                self.interface_routes = true;
+                self.add_fact(bytes);
+            }
+            libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH => self.add_fact(bytes),
+            libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
+                self.routes = true;
+                self.interface_routes |= decode::may_be_interface_route(header.payload());
+            }
+            // Rules and next-hop objects.
+            _ => {
+                self.routes = true;
+                self.interface_routes = true;
+            }
+        }
+    }
+
+    fn add_fact(&mut self, bytes: &[u8]) {
+        let message = decode_message(bytes);
+        self.facts.extend(message.as_ref().and_then(decode::fact));
+    }
+}
+
+/// With less room more is lost and read again: slower, not wrong.
+fn enlarge(socket: &TokioSocket) {
+    let raw = socket.socket_ref();
+    if let Err(error) = setsockopt(raw, sockopt::RcvBufForce, &ANNOUNCEMENTS) {
+        debug!("rtnetlink announcements get the default buffer only: {error}");
+    }
+}

@@ -1,0 +1,251 @@
+//! Questions to the kernel.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer,
+    NetlinkMessage,
+};
+use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::sys::{AsyncSocketExt, SocketAddr, TokioSocket};
+use tracing::debug;
+
+use super::{DATAGRAM, Error, decode_message, messages, open_socket};
+use crate::neighbours::decode;
+use crate::neighbours::table::{Fact, InterfaceRoute, NeighbourKey, Route};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Asks, one question at a time.
+pub(in crate::neighbours) struct Requests {
+    socket: TokioSocket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Requests {
+    pub(in crate::neighbours) fn open() -> Result<Self, Error> {
+        Ok(Self {
+            socket: open_socket()?,
+            sequence: 0,
+            buffer: Vec::with_capacity(DATAGRAM),
+        })
+    }
+
+    /// All links, IPv4 addresses and IPv4 neighbours.
+    pub(in crate::neighbours) async fn facts(&mut self) -> Result<Vec<Fact>, Error> {
+        let mut address = AddressMessage::default();
+        address.header.family = AddressFamily::Inet;
+        let mut neighbour = NeighbourMessage::default();
+        neighbour.header.family = AddressFamily::Inet;
+        let dumps = [
+            (
+                "list interfaces",
+                RouteNetlinkMessage::GetLink(LinkMessage::default()),
+            ),
+            ("list addresses", RouteNetlinkMessage::GetAddress(address)),
+            (
+                "list neighbours",
+                RouteNetlinkMessage::GetNeighbour(neighbour),
+            ),
+        ];
+        let mut facts = Vec::new();
+        for (doing, message) in dumps {
+            let all = self.dump(doing, message, |_| true).await?;
+            facts.extend(all.iter().filter_map(decode::fact));
+        }
+        Ok(facts)
+    }
+
+    /// All connected and default routes.
+    pub(in crate::neighbours) async fn interface_routes(
+        &mut self,
+    ) -> Result<BTreeSet<InterfaceRoute>, Error> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        let message = RouteNetlinkMessage::GetRoute(message);
+        let routes = self
+            .dump("list routes", message, decode::may_be_interface_route)
+            .await?;
+        Ok(routes
+            .iter()
+            .filter_map(as_route)
+            .flat_map(decode::interface_routes)
+            .collect())
+    }
+
+    /// What `ip route get ADDRESS` says.
+    pub(in crate::neighbours) async fn route(&mut self, address: Ipv4Addr) -> Result<Route, Error> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        message.header.destination_prefix_length = 32;
+        let destination = RouteAttribute::Destination(RouteAddress::Inet(address));
+        message.attributes.push(destination);
+        let message = RouteNetlinkMessage::GetRoute(message);
+        let mut answers = Vec::new();
+        let asked = self
+            .exchange("look up a route", message, NLM_F_ACK, |bytes| {
+                answers.extend(decode_message(bytes));
+            })
+            .await;
+        match asked {
+            Ok(_) => Ok(answers
+                .iter()
+                .find_map(as_route)
+                .map_or(Route::Unreachable, decode::route)),
+            Err(Error::Refused { source, .. }) if means_unreachable(&source) => {
+                Ok(Route::Unreachable)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What `ip neigh replace ADDRESS dev DEV nud none use` does (`NTF_USE`): as if the kernel
+    /// had a packet for it. A missing or failed entry is resolved, a stale one is checked.
+    ///
+    /// Never for permanent or learned entries: `NTF_USE` takes these properties away
+    /// (`__neigh_update` in net/core/neighbour.c).
+    pub(in crate::neighbours) async fn solicit(&mut self, key: NeighbourKey) -> Result<(), Error> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.ifindex = key.ifindex;
+        message.header.state = NeighbourState::None;
+        message.header.flags = NeighbourFlags::Use;
+        let destination = NeighbourAttribute::Destination(NeighbourAddress::Inet(key.address));
+        message.attributes.push(destination);
+        let message = RouteNetlinkMessage::NewNeighbour(message);
+        let flags = NLM_F_ACK | NLM_F_CREATE;
+        self.exchange("resolve a neighbour", message, flags, |_| {})
+            .await?;
+        Ok(())
+    }
+
+    /// A table as a whole, of which `keep` chooses by the payload before it is decoded.
+    async fn dump(
+        &mut self,
+        doing: &'static str,
+        message: RouteNetlinkMessage,
+        keep: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<RouteNetlinkMessage>, Error> {
+        let mut all = Vec::new();
+        // A table that changes while it is read may be shown with gaps. After three times what
+        // was seen has to do; the next regular read repairs it.
+        for _ in 0..3 {
+            all.clear();
+            let interrupted = self
+                .exchange(doing, message.clone(), NLM_F_DUMP, |bytes| {
+                    if keep(NetlinkBuffer::new(bytes).payload()) {
+                        all.extend(decode_message(bytes));
+                    }
+                })
+                .await?;
+            if !interrupted {
+                break;
+            }
+            debug!("the table changed when asked to {doing}");
+        }
+        Ok(all)
+    }
+
+    /// Sends one request and hands each message of the answer to `each`, until the kernel says
+    /// that it is complete. True if the kernel warned that a dump is not consistent.
+    async fn exchange(
+        &mut self,
+        doing: &'static str,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        each: impl FnMut(&[u8]),
+    ) -> Result<bool, Error> {
+        let answered = tokio::time::timeout(TIMEOUT, async {
+            self.send(message, flags).await?;
+            self.receive(each).await
+        });
+        match answered.await {
+            Err(_) => Err(Error::Silent { doing }),
+            Ok(Err(Failure::Socket(source))) => Err(Error::Socket {
+                doing: "use",
+                source,
+            }),
+            Ok(Err(Failure::Refused(source))) => Err(Error::Refused { doing, source }),
+            Ok(Ok(interrupted)) => Ok(interrupted),
+        }
+    }
+
+    async fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Failure> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut message = NetlinkMessage::from(message);
+        message.header.flags = NLM_F_REQUEST | flags;
+        message.header.sequence_number = self.sequence;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        let kernel = SocketAddr::new(0, 0);
+        let sent = self.socket.send_to(&bytes, &kernel).await;
+        sent.map(|_| ()).map_err(Failure::Socket)
+    }
+
+    async fn receive(&mut self, mut each: impl FnMut(&[u8])) -> Result<bool, Failure> {
+        let mut interrupted = false;
+        loop {
+            self.buffer.clear();
+            let received = self.socket.recv(&mut self.buffer).await;
+            received.map_err(Failure::Socket)?;
+            for bytes in messages(&self.buffer) {
+                let header = NetlinkBuffer::new(bytes);
+                if header.sequence_number() != self.sequence {
+                    continue; // The rest of an answer that came too late.
+                }
+                interrupted |= header.flags() & NLM_F_DUMP_INTR != 0;
+                match i32::from(header.message_type()) {
+                    libc::NLMSG_DONE | libc::NLMSG_ERROR => {
+                        return verdict(header.payload()).map(|()| interrupted);
+                    }
+                    libc::NLMSG_NOOP => {}
+                    _ => each(bytes),
+                }
+            }
+        }
+    }
+}
+
+enum Failure {
+    Socket(io::Error),
+    Refused(io::Error),
+}
+
+fn as_route(message: &RouteNetlinkMessage) -> Option<&RouteMessage> {
+    if let RouteNetlinkMessage::NewRoute(route) = message {
+        Some(route)
+    } else {
+        None
+    }
+}
+
+/// Both the acknowledgement and the end of a dump start with zero or a negative error number.
+fn verdict(payload: &[u8]) -> Result<(), Failure> {
+    let code = payload
+        .first_chunk()
+        .map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(Failure::Refused(io::Error::from_raw_os_error(-code)))
+    }
+}
+
+/// No route, and the error numbers that routes of type unreachable, prohibit and blackhole give.
+fn means_unreachable(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL)
+    )
+}
