@@ -5,9 +5,11 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::namespace;
 
@@ -26,10 +28,28 @@ pub(super) struct Claim {
 pub(super) enum Claimed {
     Ours(Claim),
     /// Another process lives that holds it; its id, if it has already written it down.
-    Busy { owner: String },
+    Busy {
+        owner: String,
+    },
 }
 
 impl Claim {
+    /// Takes the name, or says who has it. [`super::clean_leftovers`] of another process may have it for a moment.
+    pub(super) fn wait_for(name: &str) -> Result<Self> {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        loop {
+            match Self::take(name)? {
+                Claimed::Ours(claim) => return Ok(claim),
+                Claimed::Busy { owner } if Instant::now() > deadline => {
+                    bail!(
+                        "the lab `{name}` is in use by process {owner}; end it or choose another name"
+                    )
+                }
+                Claimed::Busy { .. } => thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
     pub(super) fn take(name: &str) -> Result<Claimed> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         ensure!(
@@ -40,24 +60,42 @@ impl Claim {
         let path = dir.join("owner");
         loop {
             fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-            let lock = match File::options().create(true).truncate(false).read(true).write(true).open(&path) {
+            let lock = match File::options()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(&path)
+            {
                 Ok(lock) => lock,
                 // The last owner removed the folder between the two calls.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error).with_context(|| format!("open {}", path.display())),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("open {}", path.display()));
+                }
             };
             match lock.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Ok(Claimed::Busy { owner: fs::read_to_string(&path).unwrap_or_default() });
+                    return Ok(Claimed::Busy {
+                        owner: fs::read_to_string(&path).unwrap_or_default(),
+                    });
                 }
-                Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("lock {}", path.display())),
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("lock {}", path.display()));
+                }
             }
             // Locked, but is it still the file that others will find?
-            if fs::metadata(&path).is_ok_and(|found| lock.metadata().is_ok_and(|ours| ours.ino() == found.ino())) {
+            if fs::metadata(&path)
+                .is_ok_and(|found| lock.metadata().is_ok_and(|ours| ours.ino() == found.ino()))
+            {
                 lock.set_len(0)?;
                 write!(&lock, "{}", std::process::id())?;
-                return Ok(Claimed::Ours(Self { name: name.into(), dir, _lock: lock }));
+                return Ok(Claimed::Ours(Self {
+                    name: name.into(),
+                    dir,
+                    _lock: lock,
+                }));
             }
         }
     }
@@ -79,17 +117,24 @@ impl Claim {
         let mut result = Ok(());
         for name in namespace::list()? {
             // A host's name has no dash, so `lb-a-b-client` belongs to lab `a-b`, not to `a`.
-            let host = name.strip_prefix(&self.namespace("")).filter(|host| !host.contains('-'));
+            let host = name
+                .strip_prefix(&self.namespace(""))
+                .filter(|host| !host.contains('-'));
             if host.is_some() {
                 result = result.and(namespace::delete(&name));
             }
         }
         result = result.and(remove_dir(&self.pin_dir()));
-        let entries = fs::read_dir(&self.dir).with_context(|| format!("read {}", self.dir.display()))?;
+        let entries =
+            fs::read_dir(&self.dir).with_context(|| format!("read {}", self.dir.display()))?;
         for entry in entries {
             let path = entry?.path();
             if path.file_name() != Some("owner".as_ref()) {
-                result = result.and(if path.is_dir() { remove_dir(&path) } else { fs::remove_file(&path).map_err(Into::into) });
+                result = result.and(if path.is_dir() {
+                    remove_dir(&path)
+                } else {
+                    fs::remove_file(&path).map_err(Into::into)
+                });
             }
         }
         result

@@ -1,11 +1,6 @@
 //! The few ioctls that a lab needs, so that it needs no ethtool.
 
-use std::{
-    collections::BTreeMap,
-    mem,
-    net::UdpSocket,
-    os::fd::AsRawFd as _,
-};
+use std::{collections::BTreeMap, mem, net::UdpSocket, os::fd::AsRawFd as _};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
@@ -24,13 +19,15 @@ const ETH_GSTRING_LEN: usize = 32;
 /// Transmit checksum offload; segmentation offload goes off with it.
 pub(super) fn set_tx_checksums(interface: &str, on: bool) -> Result<()> {
     let mut request = [ETHTOOL_STXCSUM, on.into()];
-    ethtool(interface, &mut request).with_context(|| format!("set transmit checksum offload of {interface}"))
+    ethtool(interface, &mut request)
+        .with_context(|| format!("set transmit checksum offload of {interface}"))
 }
 
 /// Generic receive offload, and with it receive polling (NAPI) of a veth.
 pub(super) fn set_gro(interface: &str, on: bool) -> Result<()> {
     let mut request = [ETHTOOL_SGRO, on.into()];
-    ethtool(interface, &mut request).with_context(|| format!("set generic receive offload of {interface}"))
+    ethtool(interface, &mut request)
+        .with_context(|| format!("set generic receive offload of {interface}"))
 }
 
 /// Up, and the other end too.
@@ -44,7 +41,9 @@ pub(super) fn is_running(interface: &str) -> Result<bool> {
 
 /// Driver statistics of an interface by name, for example `rx_queue_0_xdp_redirect`.
 pub fn statistics(netns: &NetNs, interface: &str) -> Result<BTreeMap<String, u64>> {
-    netns.run(|| driver_statistics(interface)).with_context(|| format!("read statistics of {interface} in {}", netns.name()))
+    netns
+        .run(|| driver_statistics(interface))
+        .with_context(|| format!("read statistics of {interface} in {}", netns.name()))
 }
 
 fn driver_statistics(interface: &str) -> Result<BTreeMap<String, u64>> {
@@ -60,16 +59,24 @@ fn driver_statistics(interface: &str) -> Result<BTreeMap<String, u64>> {
     let mut values = vec![0_u32; 2 + 2 * len];
     values[..2].copy_from_slice(&[ETHTOOL_GSTATS, count]);
     ethtool(interface, &mut values)?;
-    ensure!(names[2] == count && values[1] == count, "the number of statistics changed between two calls");
+    ensure!(
+        names[2] == count && values[1] == count,
+        "the number of statistics changed between two calls"
+    );
 
     let names = names[3..].chunks_exact(ETH_GSTRING_LEN / 4).map(|words| {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).take_while(|byte| *byte != 0).collect();
+        let bytes: Vec<u8> = words
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .take_while(|byte| *byte != 0)
+            .collect();
         String::from_utf8_lossy(&bytes).into_owned()
     });
     let values = values[2..].chunks_exact(2).map(|half| {
-        let [a, b, c, d] = half[0].to_ne_bytes();
-        let [e, f, g, h] = half[1].to_ne_bytes();
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&half[0].to_ne_bytes());
+        bytes[4..].copy_from_slice(&half[1].to_ne_bytes());
+        u64::from_ne_bytes(bytes)
     });
     Ok(names.zip(values).collect())
 }
@@ -84,7 +91,10 @@ fn ethtool(interface: &str, data: &mut [u32]) -> Result<()> {
 fn request(interface: &str) -> Result<libc::ifreq> {
     // SAFETY: ifreq is a name and a union of numbers and pointers; all zeros is a valid value of each.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
-    ensure!(interface.len() < request.ifr_name.len(), "interface name {interface} is too long");
+    ensure!(
+        interface.len() < request.ifr_name.len(),
+        "interface name {interface} is too long"
+    );
     for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
         *to = from.cast_signed();
     }

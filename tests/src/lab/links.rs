@@ -16,10 +16,13 @@ use rtnetlink::{
     packet_route::link::{InfoData, InfoVeth},
 };
 
-use super::{BALANCER, Backend, CLIENT, CLIENT_LINK, HOST_LINK, NetNs, SPOOFED, Topology, ethtool};
+use super::{BALANCER, Backend, CLIENT, CLIENT_LINK, HOST_LINK, NetNs, Topology, ethtool};
 
 /// Addresses of a link have this prefix length.
 const LINK_PREFIX: u8 = 24;
+/// Of the balancer's links. The kernel reports the carrier of a veth at once only if its two ends have
+/// different numbers (each in its own namespace), and up to a second later otherwise.
+const FIRST_INDEX: u32 = 100;
 const DEFAULT_ROUTE: (Ipv4Addr, u8) = (Ipv4Addr::UNSPECIFIED, 0);
 
 pub(super) fn backend_address(n: u8) -> Ipv4Addr {
@@ -50,7 +53,12 @@ struct Link<'a> {
     addresses: Vec<Ipv4Addr>,
 }
 
-pub(super) fn wire(client: &NetNs, balancer: &NetNs, backends: &[Backend], topology: Topology) -> Result<()> {
+pub(super) fn wire(
+    client: &NetNs,
+    balancer: &NetNs,
+    backends: &[Backend],
+    topology: Topology,
+) -> Result<()> {
     let mut links = vec![Link {
         number: 0,
         name: CLIENT_LINK,
@@ -68,10 +76,12 @@ pub(super) fn wire(client: &NetNs, balancer: &NetNs, backends: &[Backend], topol
 
     configure(balancer, true, async |handle| {
         for link in &links {
-            create_pair(&handle, link).await.with_context(|| format!("create the link {}", link.name))?;
+            create_pair(&handle, link)
+                .await
+                .with_context(|| format!("create the link {}", link.name))?;
             bring_up(&handle, link.name, &[link.gateway]).await?;
         }
-        add_route(&handle, SPOOFED, CLIENT).await
+        add_route(&handle, DEFAULT_ROUTE, CLIENT).await
     })?;
     for link in &links {
         configure(link.host, false, async |handle| {
@@ -81,11 +91,17 @@ pub(super) fn wire(client: &NetNs, balancer: &NetNs, backends: &[Backend], topol
         })?;
     }
     // A frame sent before the kernel has seen the carrier is lost, and a lost SYN costs a second.
-    links.iter().try_for_each(|link| wait_for_carrier(link.host, HOST_LINK).and_then(|()| wait_for_carrier(balancer, link.name)))
+    links.iter().try_for_each(|link| {
+        wait_for_carrier(link.host, HOST_LINK).and_then(|()| wait_for_carrier(balancer, link.name))
+    })
 }
 
 /// Runs `work` with a netlink connection inside `netns`, after the settings and the loopback.
-fn configure(netns: &NetNs, forward: bool, work: impl AsyncFnOnce(Handle) -> Result<()> + Send) -> Result<()> {
+fn configure(
+    netns: &NetNs,
+    forward: bool,
+    work: impl AsyncFnOnce(Handle) -> Result<()> + Send,
+) -> Result<()> {
     netns
         .block_on(|| async {
             settings(forward)?;
@@ -106,6 +122,7 @@ async fn create_pair(handle: &Handle, link: &Link<'_>) -> Result<()> {
         .setns_by_fd(handle_of_host.as_raw_fd())
         .build();
     let pair = LinkVeth::new(link.name, HOST_LINK)
+        .index(FIRST_INDEX + u32::from(link.number))
         .address(balancer_mac(link.number).into())
         .set_info_data(InfoData::Veth(InfoVeth::Peer(host_end)));
     Ok(handle.link().add(pair.build()).execute().await?)
@@ -114,15 +131,37 @@ async fn create_pair(handle: &Handle, link: &Link<'_>) -> Result<()> {
 async fn bring_up(handle: &Handle, name: &str, addresses: &[Ipv4Addr]) -> Result<()> {
     let index = if_nametoindex(name).with_context(|| format!("find the interface {name}"))?;
     for address in addresses {
-        handle.address().add(index, (*address).into(), LINK_PREFIX).execute().await.with_context(|| format!("add {address}"))?;
+        handle
+            .address()
+            .add(index, (*address).into(), LINK_PREFIX)
+            .execute()
+            .await
+            .with_context(|| format!("add {address}"))?;
     }
     let up = LinkUnspec::new_with_index(index).up().build();
-    handle.link().set(up).execute().await.with_context(|| format!("bring {name} up"))
+    handle
+        .link()
+        .set(up)
+        .execute()
+        .await
+        .with_context(|| format!("bring {name} up"))
 }
 
-async fn add_route(handle: &Handle, (address, length): (Ipv4Addr, u8), gateway: Ipv4Addr) -> Result<()> {
-    let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, length).gateway(gateway).build();
-    handle.route().add(route).execute().await.with_context(|| format!("add the route {address}/{length} via {gateway}"))
+async fn add_route(
+    handle: &Handle,
+    (address, length): (Ipv4Addr, u8),
+    gateway: Ipv4Addr,
+) -> Result<()> {
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(address, length)
+        .gateway(gateway)
+        .build();
+    handle
+        .route()
+        .add(route)
+        .execute()
+        .await
+        .with_context(|| format!("add the route {address}/{length} via {gateway}"))
 }
 
 /// Full checksums, because XDP does not carry the promise of a later one, and receive polling,
@@ -150,7 +189,8 @@ fn settings(forward: bool) -> Result<()> {
     ];
     for (key, value) in all {
         match fs::write(Path::new("/proc/sys").join(key), value) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && key.starts_with("net/ipv6") => {}
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && key.starts_with("net/ipv6") => {}
             result => result.with_context(|| format!("set {key} to {value}"))?,
         }
     }
@@ -161,7 +201,11 @@ fn wait_for_carrier(netns: &NetNs, interface: &str) -> Result<()> {
     netns.run(|| {
         let deadline = Instant::now() + Duration::from_secs(5);
         while !ethtool::is_running(interface)? {
-            ensure!(Instant::now() < deadline, "{interface} in {} has no carrier", netns.name());
+            ensure!(
+                Instant::now() < deadline,
+                "{interface} in {} has no carrier",
+                netns.name()
+            );
             thread::sleep(Duration::from_millis(1));
         }
         Ok(())

@@ -6,8 +6,8 @@
 //!                                                      10.0.2.1 ─── 10.0.2.11  b2 ...
 //! ```
 //!
-//! The balancer is the gateway of everybody. [`SPOOFED`] is routed to the client's namespace, which
-//! does not forward: answers to invented sources end there, and nobody resets them.
+//! The balancer is the gateway of everybody; its own default route leads to the client, which stands for
+//! the internet and does not forward: answers to invented sources end there, and nobody resets them.
 
 mod claim;
 mod ethtool;
@@ -37,7 +37,7 @@ pub const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 pub const BALANCER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// The address that `examples/lab.yaml` serves. No interface has it.
 pub const FRONTEND: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
-/// Prefix for invented sources (RFC 2544), routed to the client's namespace and dropped there.
+/// Prefix for invented sources (RFC 2544): no host of the lab has an address in it.
 pub const SPOOFED: (Ipv4Addr, u8) = (Ipv4Addr::new(198, 18, 0, 0), 15);
 /// Name of the balancer's interface towards the client.
 pub const CLIENT_LINK: &str = "client";
@@ -54,7 +54,10 @@ pub struct Topology {
 
 impl Default for Topology {
     fn default() -> Self {
-        Self { backends: 3, client_addresses: 4 }
+        Self {
+            backends: 3,
+            client_addresses: 4,
+        }
     }
 }
 
@@ -102,13 +105,18 @@ pub struct Lab {
 impl Lab {
     /// Builds the lab `name`; removes first what a killed owner of that name left.
     pub fn new(name: &str, topology: Topology) -> Result<Self> {
-        ensure!(nix::unistd::geteuid().is_root(), "a lab needs root: network namespaces and veth pairs; run it with sudo");
-        ensure!(topology.backends >= 1 && topology.client_addresses >= 1, "a lab needs a backend and a client address");
-        let claim = match Claim::take(name)? {
-            Claimed::Ours(claim) => claim,
-            Claimed::Busy { owner } => anyhow::bail!("the lab `{name}` is in use by process {owner}; end it or choose another name"),
-        };
-        claim.clean().with_context(|| format!("clean what an earlier lab `{name}` left"))?;
+        ensure!(
+            nix::unistd::geteuid().is_root(),
+            "a lab needs root: network namespaces and veth pairs; run it with sudo"
+        );
+        ensure!(
+            topology.backends >= 1 && topology.client_addresses >= 1,
+            "a lab needs a backend and a client address"
+        );
+        let claim = Claim::wait_for(name)?;
+        claim
+            .clean()
+            .with_context(|| format!("clean what an earlier lab `{name}` left"))?;
         // From here on an error drops the claim, and that cleans.
         let client = NetNs::create(&claim.namespace("client"))?;
         let balancer = NetNs::create(&claim.namespace("balancer"))?;
@@ -116,11 +124,22 @@ impl Lab {
             .map(|n| {
                 let name = format!("b{n}");
                 let netns = NetNs::create(&claim.namespace(&name))?;
-                Ok(Backend { netns, name, address: links::backend_address(n) })
+                Ok(Backend {
+                    netns,
+                    name,
+                    address: links::backend_address(n),
+                })
             })
             .collect::<Result<Vec<_>>>()?;
         links::wire(&client, &balancer, &backends, topology)?;
-        Ok(Self { claim: Some(claim), client, balancer, backends, topology, children: Mutex::default() })
+        Ok(Self {
+            claim: Some(claim),
+            client,
+            balancer,
+            backends,
+            topology,
+            children: Mutex::default(),
+        })
     }
 
     #[must_use]
@@ -171,7 +190,10 @@ impl Lab {
     /// It is killed with the [`Process`], with the lab, and by the kernel when this process dies.
     pub fn spawn(&self, label: &str, command: Command) -> Result<Process> {
         let process = Process::spawn(label, self.dir(), command)?;
-        self.children.lock().unwrap_or_else(PoisonError::into_inner).push(process.share());
+        self.children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(process.share());
         Ok(process)
     }
 
@@ -181,8 +203,15 @@ impl Lab {
     }
 
     fn take_down(&mut self) -> Result<()> {
-        let Some(claim) = self.claim.take() else { return Ok(()) };
-        for child in self.children.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        let Some(claim) = self.claim.take() else {
+            return Ok(());
+        };
+        for child in self
+            .children
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
             process::kill(&child)?;
         }
         claim.clean()

@@ -19,16 +19,33 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Where connections come in. `Some` listener opens it, `None` closes it.
+/// What the door shall listen with from now on.
+pub(super) struct Order {
+    /// `None` closes it.
+    pub(super) listener: Option<std::net::TcpListener>,
+    /// Told when the listener of before has been closed: only then its port is free.
+    pub(super) done: std::sync::mpsc::Sender<()>,
+}
+
+/// Where connections come in.
 pub(super) struct Door {
-    orders: mpsc::UnboundedReceiver<Option<std::net::TcpListener>>,
+    orders: mpsc::UnboundedReceiver<Order>,
     listener: Option<TcpListener>,
     reset: Arc<AtomicBool>,
 }
 
 impl Door {
-    pub(super) fn new(orders: mpsc::UnboundedReceiver<Option<std::net::TcpListener>>, reset: Arc<AtomicBool>) -> Self {
-        Self { orders, listener: None, reset }
+    /// Must be called in a tokio runtime, as the first listener is registered there.
+    pub(super) fn new(
+        listener: std::net::TcpListener,
+        orders: mpsc::UnboundedReceiver<Order>,
+        reset: Arc<AtomicBool>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            orders,
+            listener: Some(TcpListener::from_std(listener)?),
+            reset,
+        })
     }
 
     /// The next visitor; errors of single connections and a lack of descriptors do not end a server.
@@ -36,9 +53,11 @@ impl Door {
         loop {
             tokio::select! {
                 Some(order) = self.orders.recv() => {
-                    self.listener = order.and_then(|listener| {
+                    self.listener = order.listener.and_then(|listener| {
                         TcpListener::from_std(listener).inspect_err(|error| eprintln!("server: {error}")).ok()
                     });
+                    // Whoever gave the order may have gone.
+                    let _ = order.done.send(());
                 }
                 accepted = accept(self.listener.as_ref()) => match accepted {
                     Ok((stream, peer)) => return (Visitor { stream, reset: self.reset.clone() }, peer),
@@ -72,7 +91,10 @@ impl axum::serve::Listener for Door {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.as_ref().ok_or(io::ErrorKind::NotConnected)?.local_addr()
+        self.listener
+            .as_ref()
+            .ok_or(io::ErrorKind::NotConnected)?
+            .local_addr()
     }
 }
 
@@ -93,17 +115,29 @@ impl Drop for Visitor {
 }
 
 impl AsyncRead for Visitor {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Visitor {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

@@ -39,20 +39,32 @@ struct Site {
 pub(super) async fn serve(door: Door, name: &str, healthy: Arc<AtomicBool>) -> Result<()> {
     let served_by = HeaderValue::from_str(name)?;
     let site = Router::new()
-        .route("/", get(async |State(site): State<Site>| site.name.to_string()))
+        .route(
+            "/",
+            get(async |State(site): State<Site>| site.name.to_string()),
+        )
         .route("/healthz", get(health))
         .route("/download", get(download))
         .route("/sink", any(sink))
-        .with_state(Site { name: name.into(), healthy })
-        .layer(axum::middleware::map_response(move |mut response: Response| {
-            response.headers_mut().insert(SERVED_BY, served_by.clone());
-            std::future::ready(response)
-        }));
+        .with_state(Site {
+            name: name.into(),
+            healthy,
+        })
+        .layer(axum::middleware::map_response(
+            move |mut response: Response| {
+                response.headers_mut().insert(SERVED_BY, served_by.clone());
+                std::future::ready(response)
+            },
+        ));
     Ok(axum::serve(door, site).await?)
 }
 
 async fn health(State(site): State<Site>) -> (StatusCode, &'static str) {
-    if site.healthy.load(Ordering::Relaxed) { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "down") }
+    if site.healthy.load(Ordering::Relaxed) {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "down")
+    }
 }
 
 #[derive(Deserialize)]
@@ -75,7 +87,11 @@ async fn download(Query(wanted): Query<Download>) -> Response {
         let sent = sent + bytes.len() as u64;
         Some((Ok::<Bytes, Infallible>(bytes), sent))
     });
-    ([(header::CONTENT_LENGTH, wanted.bytes)], Body::from_stream(body)).into_response()
+    (
+        [(header::CONTENT_LENGTH, wanted.bytes)],
+        Body::from_stream(body),
+    )
+        .into_response()
 }
 
 async fn sink(body: Body) -> Result<String, (StatusCode, String)> {

@@ -24,7 +24,7 @@ pub use process::Args;
 pub use udp::UdpServer;
 
 use crate::lab::NetNs;
-use door::Door;
+use door::{Door, Order};
 
 /// What a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +44,22 @@ pub struct Server {
 }
 
 struct Running {
-    listeners: mpsc::UnboundedSender<Option<TcpListener>>,
+    orders: mpsc::UnboundedSender<Order>,
     /// Set before the end: connections are reset then, not closed.
     reset: Arc<AtomicBool>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<Result<()>>,
+}
+
+impl Running {
+    /// Changes the listener and waits until that is done.
+    fn order(&self, listener: Option<TcpListener>) -> Result<()> {
+        let (done, wait) = std::sync::mpsc::channel();
+        self.orders
+            .send(Order { listener, done })
+            .context("the server's thread has ended")?;
+        wait.recv().context("the server's thread has ended")
+    }
 }
 
 impl Server {
@@ -66,7 +77,14 @@ impl Server {
 
     fn new(netns: &NetNs, name: &str, port: u16, protocol: Protocol) -> Result<Self> {
         let healthy = Arc::new(AtomicBool::new(true));
-        let mut server = Self { netns: netns.clone(), name: name.into(), port, protocol, healthy, running: None };
+        let mut server = Self {
+            netns: netns.clone(),
+            name: name.into(),
+            port,
+            protocol,
+            healthy,
+            running: None,
+        };
         server.start()?;
         Ok(server)
     }
@@ -83,27 +101,29 @@ impl Server {
 
     /// Starts after [`Server::stop`], listens again after [`Server::pause`].
     pub fn start(&mut self) -> Result<()> {
-        let listener = self.netns.run(|| listen(Ipv4Addr::UNSPECIFIED, self.port)).with_context(|| format!("start {}", self.name))?;
-        match &self.running {
-            Some(running) => running.listeners.send(Some(listener)).context("the server's thread has ended"),
-            None => {
-                self.running = Some(self.launch(listener)?);
-                Ok(())
-            }
+        let listener = self
+            .netns
+            .run(|| listen(Ipv4Addr::UNSPECIFIED, self.port))
+            .with_context(|| format!("start {}", self.name))?;
+        if let Some(running) = &self.running {
+            return running.order(Some(listener));
         }
+        self.running = Some(self.launch(listener)?);
+        Ok(())
     }
 
     /// Closes the listening socket; connections go on.
     pub fn pause(&self) -> Result<()> {
-        match &self.running {
-            Some(running) => running.listeners.send(None).context("the server's thread has ended"),
-            None => Ok(()),
-        }
+        self.running
+            .as_ref()
+            .map_or(Ok(()), |running| running.order(None))
     }
 
     /// Closes the listening socket and resets every connection, as the kernel does for a killed process with unread data.
     pub fn stop(&mut self) -> Result<()> {
-        let Some(running) = self.running.take() else { return Ok(()) };
+        let Some(running) = self.running.take() else {
+            return Ok(());
+        };
         running.reset.store(true, Ordering::Relaxed);
         // The thread may have ended with an error, which join() has.
         let _ = running.stop.send(());
@@ -114,23 +134,36 @@ impl Server {
     }
 
     fn launch(&self, listener: TcpListener) -> Result<Running> {
-        let (listeners, inbox) = mpsc::unbounded_channel();
-        listeners.send(Some(listener))?;
+        let (orders, inbox) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let reset = Arc::new(AtomicBool::new(false));
-        let door = Door::new(inbox, reset.clone());
-        let (name, healthy, protocol) = (self.name.clone(), self.healthy.clone(), self.protocol);
-        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                tokio::select! {
-                    result = serve(protocol, door, name, healthy) => result,
-                    _ = stopped => Ok(()),
-                }
-            })
-            // The runtime ends here and drops every connection.
-        })?;
-        Ok(Running { listeners, reset, stop, thread })
+        let (name, healthy, protocol, resets) = (
+            self.name.clone(),
+            self.healthy.clone(),
+            self.protocol,
+            reset.clone(),
+        );
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                runtime.block_on(async {
+                    let door = Door::new(listener, inbox, resets)?;
+                    tokio::select! {
+                        result = serve(protocol, door, name, healthy) => result,
+                        _ = stopped => Ok(()),
+                    }
+                })
+                // The runtime ends here and drops every connection.
+            })?;
+        Ok(Running {
+            orders,
+            reset,
+            stop,
+            thread,
+        })
     }
 }
 
@@ -142,14 +175,19 @@ impl Drop for Server {
     }
 }
 
-async fn serve(protocol: Protocol, door: Door, name: String, healthy: Arc<AtomicBool>) -> Result<()> {
+async fn serve(
+    protocol: Protocol,
+    door: Door,
+    name: String,
+    healthy: Arc<AtomicBool>,
+) -> Result<()> {
     match protocol {
         Protocol::Http => http::serve(door, &name, healthy).await,
         Protocol::Echo => echo::serve(door, &name).await,
     }
 }
 
-/// The standard library sets `SO_REUSEADDR`, so that a restart meets no TIME_WAIT, but a backlog of 128 only.
+/// The standard library sets `SO_REUSEADDR`, so that a restart meets no `TIME_WAIT`, but a backlog of 128 only.
 fn listen(address: Ipv4Addr, port: u16) -> Result<TcpListener> {
     const BACKLOG: i32 = 4096;
     let bound = || -> io::Result<TcpListener> {

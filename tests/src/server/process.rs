@@ -35,19 +35,33 @@ pub enum Kind {
 impl Args {
     /// Serves until the process is killed.
     pub fn run(&self) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             match self.kind {
                 Kind::Http => self.tcp(Protocol::Http).await,
                 Kind::Echo => self.tcp(Protocol::Echo).await,
-                Kind::Udp => udp::serve(udp::bind(*self.listen.ip(), self.listen.port())?, &self.name).await,
+                Kind::Udp => {
+                    udp::serve(
+                        udp::bind(*self.listen.ip(), self.listen.port())?,
+                        &self.name,
+                    )
+                    .await
+                }
             }
         })
     }
 
     async fn tcp(&self, protocol: Protocol) -> Result<()> {
-        let (listeners, inbox) = mpsc::unbounded_channel();
-        listeners.send(Some(listen(*self.listen.ip(), self.listen.port())?))?;
-        serve(protocol, Door::new(inbox, Arc::default()), self.name.clone(), Arc::new(AtomicBool::new(true))).await
+        let listener = listen(*self.listen.ip(), self.listen.port())?;
+        let (_orders, inbox) = mpsc::unbounded_channel();
+        serve(
+            protocol,
+            Door::new(listener, inbox, Arc::default())?,
+            self.name.clone(),
+            Arc::new(AtomicBool::new(true)),
+        )
+        .await
     }
 }
