@@ -1,0 +1,213 @@
+//! Interfaces, addresses, routes and kernel settings of a lab.
+
+use std::{
+    fs, io,
+    net::Ipv4Addr,
+    os::fd::AsRawFd as _,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::net::if_::if_nametoindex;
+use rtnetlink::{
+    Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    packet_route::link::{InfoData, InfoVeth},
+};
+
+use super::{BALANCER, Backend, CLIENT, CLIENT_LINK, HOST_LINK, NetNs, Topology, ethtool};
+
+/// Addresses of a link have this prefix length.
+const LINK_PREFIX: u8 = 24;
+/// Of the balancer's links. The kernel reports the carrier of a veth at once only if its two ends have
+/// different numbers (each in its own namespace), and up to a second later otherwise.
+const FIRST_INDEX: u32 = 100;
+const DEFAULT_ROUTE: (Ipv4Addr, u8) = (Ipv4Addr::UNSPECIFIED, 0);
+
+pub(super) fn backend_address(n: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, n, 11)
+}
+
+pub(super) fn client_addresses(count: u8) -> impl Iterator<Item = Ipv4Addr> {
+    (0..count).map(|n| Ipv4Addr::from_bits(CLIENT.to_bits() + u32::from(n)))
+}
+
+/// Locally administered, and readable in a capture: link number, then 1 for the balancer's end.
+pub(super) fn balancer_mac(link: u8) -> [u8; 6] {
+    [2, 0, 0, 0, link, 1]
+}
+
+pub(super) fn host_mac(link: u8) -> [u8; 6] {
+    [2, 0, 0, 0, link, 2]
+}
+
+/// One veth pair with its addresses and the routes that use it.
+struct Link<'a> {
+    /// 0 for the client, n for backend n.
+    number: u8,
+    /// Name of the balancer's end.
+    name: &'a str,
+    gateway: Ipv4Addr,
+    host: &'a NetNs,
+    addresses: Vec<Ipv4Addr>,
+}
+
+pub(super) fn wire(
+    client: &NetNs,
+    balancer: &NetNs,
+    backends: &[Backend],
+    topology: Topology,
+) -> Result<()> {
+    let mut links = vec![Link {
+        number: 0,
+        name: CLIENT_LINK,
+        gateway: BALANCER,
+        host: client,
+        addresses: client_addresses(topology.client_addresses).collect(),
+    }];
+    links.extend((1..).zip(backends).map(|(number, backend)| Link {
+        number,
+        name: &backend.name,
+        gateway: Ipv4Addr::new(10, 0, number, 1),
+        host: &backend.netns,
+        addresses: vec![backend.address],
+    }));
+
+    configure(balancer, true, async |handle| {
+        for link in &links {
+            create_pair(&handle, link)
+                .await
+                .with_context(|| format!("create the link {}", link.name))?;
+            bring_up(&handle, link.name, &[link.gateway]).await?;
+        }
+        add_route(&handle, DEFAULT_ROUTE, CLIENT).await
+    })?;
+    for link in &links {
+        configure(link.host, false, async |handle| {
+            offloads(HOST_LINK)?;
+            bring_up(&handle, HOST_LINK, &link.addresses).await?;
+            add_route(&handle, DEFAULT_ROUTE, link.gateway).await
+        })?;
+    }
+    // A frame sent before the kernel has seen the carrier is lost, and a lost SYN costs a second.
+    links.iter().try_for_each(|link| {
+        wait_for_carrier(link.host, HOST_LINK).and_then(|()| wait_for_carrier(balancer, link.name))
+    })
+}
+
+/// Runs `work` with a netlink connection inside `netns`, after the settings and the loopback.
+fn configure(
+    netns: &NetNs,
+    forward: bool,
+    work: impl AsyncFnOnce(Handle) -> Result<()> + Send,
+) -> Result<()> {
+    netns
+        .block_on(|| async {
+            settings(forward)?;
+            let (connection, handle, _) = rtnetlink::new_connection()?;
+            tokio::spawn(connection);
+            bring_up(&handle, "lo", &[]).await?;
+            work(handle).await
+        })
+        .with_context(|| format!("configure {}", netns.name()))
+}
+
+/// The host's end is born in the host's namespace.
+async fn create_pair(handle: &Handle, link: &Link<'_>) -> Result<()> {
+    let handle_of_host = link.host.handle();
+    let host_end = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(HOST_LINK)
+        .address(host_mac(link.number).into())
+        .setns_by_fd(handle_of_host.as_raw_fd())
+        .build();
+    let pair = LinkVeth::new(link.name, HOST_LINK)
+        .index(FIRST_INDEX + u32::from(link.number))
+        .address(balancer_mac(link.number).into())
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(host_end)));
+    Ok(handle.link().add(pair.build()).execute().await?)
+}
+
+async fn bring_up(handle: &Handle, name: &str, addresses: &[Ipv4Addr]) -> Result<()> {
+    let index = if_nametoindex(name).with_context(|| format!("find the interface {name}"))?;
+    for address in addresses {
+        handle
+            .address()
+            .add(index, (*address).into(), LINK_PREFIX)
+            .execute()
+            .await
+            .with_context(|| format!("add {address}"))?;
+    }
+    let up = LinkUnspec::new_with_index(index).up().build();
+    handle
+        .link()
+        .set(up)
+        .execute()
+        .await
+        .with_context(|| format!("bring {name} up"))
+}
+
+async fn add_route(
+    handle: &Handle,
+    (address, length): (Ipv4Addr, u8),
+    gateway: Ipv4Addr,
+) -> Result<()> {
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(address, length)
+        .gateway(gateway)
+        .build();
+    handle
+        .route()
+        .add(route)
+        .execute()
+        .await
+        .with_context(|| format!("add the route {address}/{length} via {gateway}"))
+}
+
+/// Full checksums, because XDP does not carry the promise of a later one, and receive polling,
+/// because a veth without it drops in silence what XDP sends to it.
+fn offloads(interface: &str) -> Result<()> {
+    ethtool::set_tx_checksums(interface, false)?;
+    ethtool::set_gro(interface, true)
+}
+
+fn settings(forward: bool) -> Result<()> {
+    let all = [
+        ("net/ipv4/ip_forward", if forward { "1" } else { "0" }),
+        ("net/ipv4/conf/all/rp_filter", "0"),
+        ("net/ipv4/conf/default/rp_filter", "0"),
+        // A gateway on the way must not tell hosts of a shorter one.
+        ("net/ipv4/conf/all/send_redirects", "0"),
+        ("net/ipv4/conf/default/send_redirects", "0"),
+        ("net/ipv4/ip_local_port_range", "10000 65535"),
+        ("net/ipv4/tcp_tw_reuse", "1"),
+        ("net/core/somaxconn", "16384"),
+        ("net/ipv4/tcp_max_syn_backlog", "16384"),
+        // No neighbour discovery among the frames that tests count.
+        ("net/ipv6/conf/all/disable_ipv6", "1"),
+        ("net/ipv6/conf/default/disable_ipv6", "1"),
+    ];
+    for (key, value) in all {
+        match fs::write(Path::new("/proc/sys").join(key), value) {
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && key.starts_with("net/ipv6") => {}
+            result => result.with_context(|| format!("set {key} to {value}"))?,
+        }
+    }
+    Ok(())
+}
+
+fn wait_for_carrier(netns: &NetNs, interface: &str) -> Result<()> {
+    netns.run(|| {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !ethtool::is_running(interface)? {
+            ensure!(
+                Instant::now() < deadline,
+                "{interface} in {} has no carrier",
+                netns.name()
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    })
+}
