@@ -31,7 +31,7 @@ pub(crate) fn unpack(release: &str, dir: &Path) -> Result<()> {
     let source = Source::find()?;
     let state = dir.join("apt");
     let package = download(&source, release, &state)?;
-    extract(&package, dir)?;
+    extract(&package, release, dir)?;
     fs::remove_dir_all(&state).with_context(|| format!("cannot remove {}", state.display()))
 }
 
@@ -150,7 +150,7 @@ impl PrivateApt {
 }
 
 /// Takes the one folder that cargo needs: 70 MB of 430.
-fn extract(package: &Path, dir: &Path) -> Result<()> {
+fn extract(package: &Path, release: &str, dir: &Path) -> Result<()> {
     let mut unpack = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
         .arg(package)
@@ -159,14 +159,9 @@ fn extract(package: &Path, dir: &Path) -> Result<()> {
         .context("cannot start dpkg-deb")?;
     let tar = unpack.stdout.take().context("dpkg-deb has no output")?;
     let taken = Command::new("tar")
-        .args([
-            "--extract",
-            "--strip-components=4",
-            "--wildcards",
-            "--directory",
-        ])
+        .args(["--extract", "--strip-components=4", "--directory"])
         .arg(dir)
-        .arg("./usr/src/rustc-*/library/*")
+        .arg(format!("./usr/src/rustc-{release}/library"))
         .stdin(tar)
         .status()
         .context("cannot start tar")?;
