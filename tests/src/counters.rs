@@ -21,19 +21,10 @@ pub fn snmp(netns: &NetNs) -> Result<BTreeMap<String, u64>> {
 /// Received segments and datagrams whose checksum was wrong, and IPv4 headers too.
 pub fn checksum_errors(netns: &NetNs) -> Result<u64> {
     let counters = snmp(netns)?;
-    [
-        "Tcp.InCsumErrors",
-        "Udp.InCsumErrors",
-        "Icmp.InCsumErrors",
-        "IpExt.InCsumErrors",
-    ]
-    .iter()
-    .map(|name| {
-        counters
-            .get(*name)
-            .with_context(|| format!("the kernel has no counter {name}"))
-    })
-    .sum()
+    ["Tcp.InCsumErrors", "Udp.InCsumErrors", "Icmp.InCsumErrors", "IpExt.InCsumErrors"]
+        .iter()
+        .map(|name| counters.get(*name).with_context(|| format!("the kernel has no counter {name}")))
+        .sum()
 }
 
 /// Pairs of lines: `Tcp: InSegs InErrs` and `Tcp: 12 0`. Negative values (`Tcp.MaxConn`) are no counters.
@@ -48,9 +39,7 @@ fn parse(text: &str) -> impl Iterator<Item = (String, u64)> {
                 .split_whitespace()
                 .zip(values)
                 .skip(1)
-                .filter_map(move |(name, value)| {
-                    Some((format!("{group}.{name}"), value.parse().ok()?))
-                })
+                .filter_map(move |(name, value)| Some((format!("{group}.{name}"), value.parse().ok()?)))
         })
         .collect();
     pairs.into_iter()
@@ -64,9 +53,6 @@ mod tests {
     fn pairs_of_lines_become_names() {
         let counters: BTreeMap<_, _> =
             parse("Tcp: MaxConn InSegs\nTcp: -1 12\nUdp: InErrors\nUdp: 3\n").collect();
-        assert_eq!(
-            counters,
-            BTreeMap::from([("Tcp.InSegs".into(), 12), ("Udp.InErrors".into(), 3)])
-        );
+        assert_eq!(counters, BTreeMap::from([("Tcp.InSegs".into(), 12), ("Udp.InErrors".into(), 3)]));
     }
 }

@@ -3,6 +3,7 @@
 mod build;
 mod setup;
 mod shell;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -17,12 +18,15 @@ enum Command {
     Setup(setup::Args),
     /// Build the eBPF object and lbctl
     Build(build::Args),
+    /// Run all tests that need no other kernel, set-up included
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Setup(args) => setup::main(&args),
         Command::Build(args) => build::main(&args),
+        Command::Test(args) => test::main(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -68,10 +68,7 @@ pub fn build(key: RingKey, members: &[Member], slots: u32) -> Vec<u16> {
 #[must_use]
 pub fn size_for(max_members: u32) -> u32 {
     let wanted = max_members.saturating_mul(SLOTS_PER_MEMBER);
-    SIZES
-        .into_iter()
-        .find(|&size| size >= wanted)
-        .unwrap_or(LARGEST)
+    SIZES.into_iter().find(|&size| size >= wanted).unwrap_or(LARGEST)
 }
 
 /// A member's way through its permutation of the slots.
@@ -89,10 +86,7 @@ fn walks_by_address(key: RingKey, members: &[Member], slots: u32) -> Vec<Walk> {
     let mut turns: Vec<&Member> = members.iter().filter(|member| member.weight > 0).collect();
     turns.sort_by_key(|member| hashed_address(member.address));
     let heaviest = turns.iter().map(|member| member.weight).max().unwrap_or(0);
-    turns
-        .iter()
-        .map(|member| Walk::new(key, member, heaviest, slots))
-        .collect()
+    turns.iter().map(|member| Walk::new(key, member, heaviest, slots)).collect()
 }
 
 impl Walk {
@@ -143,10 +137,7 @@ fn hashed_address(address: IpAddr) -> Ipv6Addr {
 }
 
 /// Maps a hash to `0..limit`.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the remainder is less than a u32"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the remainder is less than a u32")]
 fn below(hash: u64, limit: u32) -> u32 {
     (hash % u64::from(limit)) as u32
 }

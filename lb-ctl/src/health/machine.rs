@@ -47,31 +47,15 @@ pub fn step(state: State, params: Params, outcome: Outcome) -> (State, Option<Ch
         return (state, None);
     };
     if target == state.health {
-        return (
-            State {
-                against: 0,
-                ..state
-            },
-            None,
-        );
+        return (State { against: 0, ..state }, None);
     }
     let against = state.against.saturating_add(1);
     if against < needed(state, params, evidence) {
         return (State { against, ..state }, None);
     }
     let proven = state.proven || target == Health::Up;
-    let change = Change {
-        from: state.health,
-        to: target,
-    };
-    (
-        State {
-            health: target,
-            proven,
-            against: 0,
-        },
-        Some(change),
-    )
+    let change = Change { from: state.health, to: target };
+    (State { health: target, proven, against: 0 }, Some(change))
 }
 
 /// The health that a result speaks for.
@@ -87,11 +71,7 @@ fn speaks_for(evidence: Evidence) -> Option<Health> {
 fn needed(state: State, params: Params, evidence: Evidence) -> u32 {
     let first_success = evidence == Evidence::Success && !state.proven;
     let explicit = matches!(evidence, Evidence::Success | Evidence::Rejection);
-    if first_success || (explicit && params.answers_act_at_once) {
-        1
-    } else {
-        params.threshold
-    }
+    if first_success || (explicit && params.answers_act_at_once) { 1 } else { params.threshold }
 }
 
 impl State {
@@ -99,11 +79,7 @@ impl State {
     /// earlier daemon.
     #[must_use]
     pub fn starting(health: Health) -> Self {
-        Self {
-            health,
-            proven: health != Health::Unknown,
-            against: 0,
-        }
+        Self { health, proven: health != Health::Unknown, against: 0 }
     }
 
     #[must_use]
@@ -125,10 +101,7 @@ impl Params {
             Check::Tcp => false,
             Check::Http { .. } => true,
         };
-        Self {
-            threshold: key.threshold,
-            answers_act_at_once,
-        }
+        Self { threshold: key.threshold, answers_act_at_once }
     }
 }
 

@@ -75,10 +75,7 @@ impl From<io::Error> for Outcome {
         use Errno as E;
         let errno = error.raw_os_error().map_or(E::UnknownErrno, E::from_raw);
         // `Errno` has no closed list: what is not named is the network's word about the member.
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "foreign, open-ended enumeration"
-        )]
+        #[expect(clippy::wildcard_enum_match_arm, reason = "foreign, open-ended enumeration")]
         match errno {
             E::ECONNREFUSED => Self::Refused,
             E::ECONNRESET | E::ECONNABORTED | E::EPIPE => Self::Reset,
@@ -135,14 +132,8 @@ mod tests {
     fn outcome_is_shown_in_plain_words() {
         let rows = [
             (Outcome::Answered(503), "HTTP 503"),
-            (
-                Outcome::TimedOut(Duration::from_secs(2)),
-                "no answer within 2s",
-            ),
-            (
-                Outcome::Unreachable(Errno::EHOSTUNREACH),
-                "unreachable: No route to host",
-            ),
+            (Outcome::TimedOut(Duration::from_secs(2)), "no answer within 2s"),
+            (Outcome::Unreachable(Errno::EHOSTUNREACH), "unreachable: No route to host"),
             (
                 Outcome::LocalFailure(LocalFailure::System(Errno::EMFILE)),
                 "this host could not probe: Too many open files",
@@ -155,13 +146,7 @@ mod tests {
 
     #[test]
     fn error_of_this_host_says_nothing_about_the_member() {
-        for errno in [
-            Errno::EMFILE,
-            Errno::ENFILE,
-            Errno::ENOBUFS,
-            Errno::EADDRNOTAVAIL,
-            Errno::EPERM,
-        ] {
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::EADDRNOTAVAIL, Errno::EPERM] {
             let outcome = Outcome::from(io::Error::from_raw_os_error(errno as i32));
             assert_eq!(outcome, Outcome::LocalFailure(LocalFailure::System(errno)));
             assert_eq!(outcome.evidence(), Evidence::None);
@@ -170,12 +155,7 @@ mod tests {
 
     #[test]
     fn error_of_the_network_counts_against_the_member() {
-        for errno in [
-            Errno::EHOSTUNREACH,
-            Errno::ENETUNREACH,
-            Errno::ENETDOWN,
-            Errno::ETIMEDOUT,
-        ] {
+        for errno in [Errno::EHOSTUNREACH, Errno::ENETUNREACH, Errno::ENETDOWN, Errno::ETIMEDOUT] {
             let outcome = Outcome::from(io::Error::from_raw_os_error(errno as i32));
             assert_eq!(outcome, Outcome::Unreachable(errno));
             assert_eq!(outcome.evidence(), Evidence::Silence);

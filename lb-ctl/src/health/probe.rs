@@ -64,17 +64,11 @@ struct Budget {
 
 impl Budget {
     fn starting_now(limit: Duration) -> Self {
-        Self {
-            limit,
-            deadline: Instant::now() + limit,
-        }
+        Self { limit, deadline: Instant::now() + limit }
     }
 
     /// Waits for `work` until the time is over.
-    async fn wait<T, E: Into<Outcome>>(
-        self,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Outcome> {
+    async fn wait<T, E: Into<Outcome>>(self, work: impl Future<Output = Result<T, E>>) -> Result<T, Outcome> {
         match timeout_at(self.deadline, work).await {
             Ok(done) => done.map_err(Into::into),
             Err(_elapsed) => Err(self.overdrawn(self.deadline.elapsed())),
@@ -115,9 +109,6 @@ async fn drain(stream: &mut TcpStream) -> std::io::Result<()> {
 
 impl From<Outcome> for Probed {
     fn from(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            closing: None,
-        }
+        Self { outcome, closing: None }
     }
 }

@@ -89,15 +89,8 @@ impl Prober {
         let runtime = Handle::current();
         let mut tasks = JoinSet::new();
         tasks.spawn_on(tell_changes(Arc::clone(&shared), events), &runtime);
-        let running = Mutex::new(Running {
-            tasks,
-            targets: HashMap::new(),
-        });
-        Self {
-            shared,
-            running,
-            runtime,
-        }
+        let running = Mutex::new(Running { tasks, targets: HashMap::new() });
+        Self { shared, running, runtime }
     }
 
     /// Makes `targets` the set that is probed. Targets that stay keep their state and their times;
@@ -137,10 +130,7 @@ impl Prober {
 
     /// Ends all probes, and returns when the last has ended.
     pub async fn stop(self) {
-        let mut running = self
-            .running
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running.into_inner().unwrap_or_else(PoisonError::into_inner);
         running.tasks.abort_all();
         while let Some(ended) = running.tasks.join_next().await {
             tell_panic(ended);
@@ -218,14 +208,8 @@ impl Shared {
         if let Ok(socket) = self.sockets.try_acquire() {
             return Some(socket);
         }
-        self.warn(
-            key,
-            "probes wait for a free socket: raise the limit of open files",
-        );
-        timeout(key.time_limit(), self.sockets.acquire())
-            .await
-            .ok()?
-            .ok()
+        self.warn(key, "probes wait for a free socket: raise the limit of open files");
+        timeout(key.time_limit(), self.sockets.acquire()).await.ok()?.ok()
     }
 
     fn record(&self, key: &ProbeKey, incarnation: Incarnation, outcome: Outcome) {

@@ -60,11 +60,7 @@ impl Schedule {
     /// Goes on to the next probe. Probes whose time has wholly passed by `now` are left out; their
     /// number is returned.
     pub fn advance(&mut self, now: Instant) -> u64 {
-        self.nominal += if self.round == 1 {
-            self.first_gap
-        } else {
-            self.interval
-        };
+        self.nominal += if self.round == 1 { self.first_gap } else { self.interval };
         self.round += 1;
         let mut missed = 0;
         while self.nominal + self.interval < now {
@@ -137,10 +133,7 @@ mod tests {
         let expected = Duration::from_secs(5 * 10_000);
         let jitter = Duration::from_secs(5) / JITTER_PART;
         let took = times[10_001].saturating_sub(times[1]);
-        assert!(
-            took + jitter >= expected && took <= expected + jitter,
-            "{took:?}"
-        );
+        assert!(took + jitter >= expected && took <= expected + jitter, "{took:?}");
     }
 
     #[test]
@@ -150,10 +143,7 @@ mod tests {
             let second = times(&key(number, 1, 1), 2)[0].as_millis() / 100;
             tenths[usize::try_from(second).unwrap_or(9).min(9)] += 1;
         }
-        assert!(
-            tenths.iter().all(|count| (60..140).contains(count)),
-            "{tenths:?}"
-        );
+        assert!(tenths.iter().all(|count| (60..140).contains(count)), "{tenths:?}");
     }
 
     #[test]
@@ -163,11 +153,7 @@ mod tests {
         assert_eq!(schedule.advance(start), 0);
         let due = schedule.due();
         let late = due + Duration::from_millis(1_500);
-        assert_eq!(
-            schedule.advance(late),
-            0,
-            "it is due by now, and is sent at once"
-        );
+        assert_eq!(schedule.advance(late), 0, "it is due by now, and is sent at once");
         assert!(schedule.due() < late);
         let resumed = due + Duration::from_mins(1);
         let missed = schedule.advance(resumed);

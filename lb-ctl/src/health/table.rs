@@ -83,11 +83,7 @@ impl Table {
     }
 
     pub(super) fn remove(&mut self, key: &ProbeKey) {
-        if self
-            .targets
-            .remove(key)
-            .is_some_and(|target| target.event.is_some())
-        {
+        if self.targets.remove(key).is_some_and(|target| target.event.is_some()) {
             self.changed.retain(|changed| changed != key);
         }
     }
@@ -100,10 +96,7 @@ impl Table {
         outcome: Outcome,
         at: SystemTime,
     ) -> bool {
-        let target = self
-            .targets
-            .get_mut(key)
-            .filter(|target| target.incarnation == incarnation);
+        let target = self.targets.get_mut(key).filter(|target| target.incarnation == incarnation);
         let Some(target) = target else { return false };
         let (state, change) = machine::step(target.state, target.params, outcome);
         target.state = state;
@@ -131,10 +124,7 @@ impl Table {
     }
 
     pub(super) fn snapshot(&self) -> Vec<(ProbeKey, Report)> {
-        self.targets
-            .iter()
-            .map(|(key, target)| (key.clone(), target.report.clone()))
-            .collect()
+        self.targets.iter().map(|(key, target)| (key.clone(), target.report.clone())).collect()
     }
 }
 
@@ -186,16 +176,10 @@ mod tests {
         assert!(table.record(&key(1), one, Outcome::Reset, NOW));
         assert!(!table.record(&key(1), one, Outcome::Refused, NOW));
         let first = table.next_event().unwrap();
-        assert_eq!(
-            (first.key, first.health, first.outcome),
-            (key(1), Health::Down, Outcome::Reset)
-        );
+        assert_eq!((first.key, first.health, first.outcome), (key(1), Health::Down, Outcome::Reset));
         assert!(first.first, "the consumer has not heard of this target yet");
         let second = table.next_event().unwrap();
-        assert_eq!(
-            (second.key, second.health, second.first),
-            (key(2), Health::Down, false)
-        );
+        assert_eq!((second.key, second.health, second.first), (key(2), Health::Down, false));
         assert_eq!(table.next_event(), None);
     }
 
@@ -207,11 +191,7 @@ mod tests {
         table.remove(&key(1));
         let after = table.add(key(1), Health::Unknown, NOW);
         assert!(!table.record(&key(1), before, Outcome::Connected, NOW));
-        assert_eq!(
-            table.next_event(),
-            None,
-            "nor is an event of the removed one told"
-        );
+        assert_eq!(table.next_event(), None, "nor is an event of the removed one told");
         assert!(table.record(&key(1), after, Outcome::Connected, NOW));
     }
 

@@ -207,9 +207,7 @@ impl Actor {
     /// A refusal leaves the member unresolved and is repeated by the schedule; it is told once.
     fn complain(&mut self, error: &std::io::Error) {
         let hint = match error.raw_os_error() {
-            Some(libc::ENOBUFS) => {
-                "; the neighbour table is full: raise net.ipv4.neigh.default.gc_thresh3"
-            }
+            Some(libc::ENOBUFS) => "; the neighbour table is full: raise net.ipv4.neigh.default.gc_thresh3",
             Some(libc::EPERM) => "; CAP_NET_ADMIN is needed",
             _ => "",
         };

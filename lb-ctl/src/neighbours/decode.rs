@@ -11,12 +11,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::packet_route::link::{
-    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
-};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
-    NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteScope, RouteType,
@@ -36,15 +33,11 @@ pub(super) fn fact(message: &RouteNetlinkMessage) -> Option<Fact> {
             is_whole_link(message).then_some(Fact::LinkGone(message.header.index))
         }
         RouteNetlinkMessage::NewAddress(message) => interface_address(message).map(Fact::Address),
-        RouteNetlinkMessage::DelAddress(message) => {
-            interface_address(message).map(Fact::AddressGone)
-        }
+        RouteNetlinkMessage::DelAddress(message) => interface_address(message).map(Fact::AddressGone),
         RouteNetlinkMessage::NewNeighbour(message) => {
             neighbour_key(message).map(|key| Fact::Neighbour(key, neighbour(message)))
         }
-        RouteNetlinkMessage::DelNeighbour(message) => {
-            neighbour_key(message).map(Fact::NeighbourGone)
-        }
+        RouteNetlinkMessage::DelNeighbour(message) => neighbour_key(message).map(Fact::NeighbourGone),
         _ => None,
     }
 }
@@ -76,9 +69,7 @@ pub(super) fn interface_routes(message: &RouteMessage) -> Vec<InterfaceRoute> {
         RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
         _ => Vec::new(),
     });
-    interfaces
-        .map(|ifindex| InterfaceRoute { ifindex, prefix })
-        .collect()
+    interfaces.map(|ifindex| InterfaceRoute { ifindex, prefix }).collect()
 }
 
 /// True if [`interface_routes`] could say something about a route message that starts with these
@@ -107,11 +98,7 @@ fn unicast(message: &RouteMessage) -> Route {
     if kernel_only {
         return Route::KernelOnly { ifindex };
     }
-    Route::Unicast {
-        ifindex,
-        gateway,
-        mtu,
-    }
+    Route::Unicast { ifindex, gateway, mtu }
 }
 
 fn metric_mtu(metric: &RouteMetric) -> Option<u32> {
@@ -187,10 +174,7 @@ fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
     Some(InterfaceAddress {
         ifindex: message.header.index,
         address,
-        prefix: Prefix {
-            address: peer.unwrap_or(address),
-            length: message.header.prefix_len,
-        },
+        prefix: Prefix { address: peer.unwrap_or(address), length: message.header.prefix_len },
     })
 }
 
@@ -204,10 +188,7 @@ fn neighbour_key(message: &NeighbourMessage) -> Option<NeighbourKey> {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(*address),
         _ => None,
     })?;
-    Some(NeighbourKey {
-        ifindex: message.header.ifindex,
-        address,
-    })
+    Some(NeighbourKey { ifindex: message.header.ifindex, address })
 }
 
 fn neighbour(message: &NeighbourMessage) -> Neighbour {
@@ -225,10 +206,7 @@ fn neighbour(message: &NeighbourMessage) -> Neighbour {
     let state = message.header.state;
     let fixed = matches!(state, NeighbourState::Permanent | NeighbourState::Noarp);
     let learned = message.header.flags.contains(NeighbourFlags::ExtLearned);
-    Neighbour {
-        mac: mac.filter(|_| is_usable(state)),
-        ours_to_refresh: !(fixed || learned || managed),
-    }
+    Neighbour { mac: mac.filter(|_| is_usable(state)), ours_to_refresh: !(fixed || learned || managed) }
 }
 
 /// The states in which the kernel itself sends to the address (`NUD_VALID`).

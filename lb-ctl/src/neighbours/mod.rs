@@ -29,9 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use netlink::Error;
-pub use table::{
-    InterfaceAddress, InterfaceRoute, Link, Mac, NextHop, Prefix, Snapshot, Update, Why,
-};
+pub use table::{InterfaceAddress, InterfaceRoute, Link, Mac, NextHop, Prefix, Snapshot, Update, Why};
 
 /// Handle of the task that watches routes, neighbours, links and addresses of this network
 /// namespace. The task ends when the last handle is dropped.
@@ -50,11 +48,7 @@ impl Neighbours {
         let work = Arc::new(Work::default());
         let (actor, snapshots) = actor::Actor::open(orders, Arc::clone(&work)).await?;
         tokio::spawn(actor.run());
-        Ok(Self {
-            commands,
-            snapshots,
-            work,
-        })
+        Ok(Self { commands, snapshots, work })
     }
 
     /// Replaces the set of members whose next hops are kept, and returns once each has an answer.
@@ -62,10 +56,7 @@ impl Neighbours {
     pub async fn track(&self, members: BTreeSet<Ipv4Addr>) -> Result<Arc<Snapshot>, Error> {
         let (reply, answer) = oneshot::channel();
         let order = Track { members, reply };
-        self.commands
-            .send(order)
-            .await
-            .map_err(|_| Error::Stopped)?;
+        self.commands.send(order).await.map_err(|_| Error::Stopped)?;
         answer.await.map_err(|_| Error::Stopped)
     }
 

@@ -47,11 +47,7 @@ impl Schedule {
         if self.not_before.is_some_and(|at| now < at) {
             return Vec::new();
         }
-        let mut due: Vec<_> = self
-            .entries
-            .iter_mut()
-            .filter(|(_, entry)| entry.at <= now)
-            .collect();
+        let mut due: Vec<_> = self.entries.iter_mut().filter(|(_, entry)| entry.at <= now).collect();
         due.sort_by_key(|(_, entry)| entry.at);
         due.truncate(BATCH);
         for (_, entry) in &mut due {
@@ -77,11 +73,7 @@ impl Entry {
             Need::Resolve => now,
             Need::Refresh => now + REFRESH,
         };
-        Self {
-            need,
-            at,
-            pause: FIRST_RETRY,
-        }
+        Self { need, at, pause: FIRST_RETRY }
     }
 
     fn asked(&mut self, now: Instant) {
@@ -103,10 +95,7 @@ mod tests {
 
     fn key(number: u16) -> NeighbourKey {
         let [high, low] = number.to_be_bytes();
-        NeighbourKey {
-            ifindex: 2,
-            address: Ipv4Addr::new(10, 0, high, low),
-        }
+        NeighbourKey { ifindex: 2, address: Ipv4Addr::new(10, 0, high, low) }
     }
 
     fn needs(numbers: std::ops::Range<u16>, need: Need) -> BTreeMap<NeighbourKey, Need> {

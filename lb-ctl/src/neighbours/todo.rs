@@ -28,19 +28,9 @@ pub(super) struct Todo {
 impl Todo {
     /// All of it, from then on.
     pub(super) fn everything(at: Instant) -> Self {
-        let chore = Chore {
-            wanted: false,
-            not_before: at,
-            pause: SETTLE,
-            at_least_every: None,
-        };
+        let chore = Chore { wanted: false, not_before: at, pause: SETTLE, at_least_every: None };
         Self {
-            everything: Chore {
-                wanted: true,
-                pause: REREAD_PAUSE,
-                at_least_every: Some(REREAD),
-                ..chore
-            },
+            everything: Chore { wanted: true, pause: REREAD_PAUSE, at_least_every: Some(REREAD), ..chore },
             routes: chore,
             interface_routes: chore,
             publish: chore,
@@ -48,12 +38,7 @@ impl Todo {
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        let chores = [
-            self.everything,
-            self.routes,
-            self.interface_routes,
-            self.publish,
-        ];
+        let chores = [self.everything, self.routes, self.interface_routes, self.publish];
         chores.into_iter().filter_map(Chore::next).min()
     }
 }

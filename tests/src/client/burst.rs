@@ -31,14 +31,7 @@ pub struct Burst {
 impl Burst {
     #[must_use]
     pub fn new(server: SocketAddrV4, connections: u32) -> Self {
-        Self {
-            server,
-            connections,
-            at_once: 32,
-            rate: None,
-            patience: Duration::from_secs(3),
-            from: CLIENT,
-        }
+        Self { server, connections, at_once: 32, rate: None, patience: Duration::from_secs(3), from: CLIENT }
     }
 
     /// Opens them all from inside `netns`, and waits until the last has ended.
@@ -73,12 +66,7 @@ impl Burst {
             Ok(line.server().unwrap_or_default().to_owned())
         };
         let result = result.await;
-        Attempt {
-            started,
-            took: started.elapsed(),
-            local,
-            result,
-        }
+        Attempt { started, took: started.elapsed(), local, result }
     }
 }
 
@@ -104,28 +92,19 @@ impl Report {
     /// How many had their answer in this time.
     #[must_use]
     pub fn succeeded_within(&self, time: Duration) -> usize {
-        self.attempts
-            .iter()
-            .filter(|attempt| attempt.result.is_ok() && attempt.took <= time)
-            .count()
+        self.attempts.iter().filter(|attempt| attempt.result.is_ok() && attempt.took <= time).count()
     }
 
     #[must_use]
     pub fn by_server(&self) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
-        for server in self
-            .attempts
-            .iter()
-            .filter_map(|attempt| attempt.result.as_deref().ok())
-        {
+        for server in self.attempts.iter().filter_map(|attempt| attempt.result.as_deref().ok()) {
             *counts.entry(server).or_insert(0) += 1;
         }
         counts
     }
 
     pub fn failures(&self) -> impl Iterator<Item = (&Attempt, &Fault)> {
-        self.attempts
-            .iter()
-            .filter_map(|attempt| Some((attempt, attempt.result.as_ref().err()?)))
+        self.attempts.iter().filter_map(|attempt| Some((attempt, attempt.result.as_ref().err()?)))
     }
 }

@@ -52,11 +52,8 @@ const EXCHANGES: std::ops::Range<u32> = 3..30;
 impl Load {
     #[must_use]
     pub fn new(server: SocketAddrV4, steady: usize) -> Self {
-        let (interval, pause, patience) = (
-            Duration::from_secs(1),
-            Duration::from_secs(10),
-            Duration::from_secs(5),
-        );
+        let (interval, pause, patience) =
+            (Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(5));
         Self {
             server,
             steady,
@@ -199,23 +196,14 @@ impl Running {
     /// A copy of what has happened so far.
     #[must_use]
     pub fn log(&self) -> Log {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Closes all connections and tells what happened.
     pub fn finish(self) -> Result<Log> {
         self.stop.send_replace(true);
-        self.thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Ok(self
-            .log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone())
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(self.log.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 
@@ -271,11 +259,7 @@ impl Client {
             return 0;
         }
         let server = line.server().map(str::to_owned);
-        let end = if self.rng.bool() {
-            line.quit().await
-        } else {
-            line.reset()
-        };
+        let end = if self.rng.bool() { line.quit().await } else { line.reset() };
         match end {
             Ok(()) => local.port(),
             Err(fault) => self.broke(server, local, fault).await,
@@ -294,11 +278,8 @@ impl Client {
             line.exchange(&number.to_string()).await?;
             self.answered(line, started, number);
             number += 1;
-            let pause = if self.behaviour == Behaviour::Pausing {
-                self.load.pause
-            } else {
-                self.load.interval
-            };
+            let pause =
+                if self.behaviour == Behaviour::Pausing { self.load.pause } else { self.load.interval };
             tokio::time::sleep(pause).await;
         }
         Ok(())
@@ -306,11 +287,7 @@ impl Client {
 
     async fn download(&mut self, line: &mut Line, started: Instant) -> Result<(), Fault> {
         let lines = self.rng.u32(EXCHANGES);
-        line.send(&format!(
-            "download {lines} {}",
-            self.load.interval.as_millis()
-        ))
-        .await?;
+        line.send(&format!("download {lines} {}", self.load.interval.as_millis())).await?;
         line.half_close().await?;
         for number in 0..lines {
             line.expect(&number.to_string()).await?;
@@ -336,10 +313,7 @@ impl Client {
     }
 
     fn closed(&self) {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .current[self.id] = None;
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).current[self.id] = None;
     }
 
     /// Records it, and waits an interval; the next connection takes any port.

@@ -33,12 +33,7 @@ pub fn serve(lab: &Lab, backend: &Backend, port: u16) -> Result<Process> {
         .arg(format!("--txt-record={NAME},{}", backend.name()));
     let process = lab
         .spawn(&format!("dnsmasq-{}", backend.name()), command)
-        .with_context(|| {
-            format!(
-                "dnsmasq and dig are needed: apt-get install {}",
-                PACKAGES.join(" ")
-            )
-        })?;
+        .with_context(|| format!("dnsmasq and dig are needed: apt-get install {}", PACKAGES.join(" ")))?;
     let deadline = Instant::now() + PATIENCE;
     while query(backend.netns(), backend.socket(port), false).is_err() {
         if Instant::now() > deadline || process.exit_status()?.is_some() {

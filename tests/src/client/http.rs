@@ -36,21 +36,12 @@ pub fn get(netns: &NetNs, server: SocketAddrV4, path: &str) -> Result<Response> 
 }
 
 /// `requests` GETs of `/`, each on a new connection, one after the other: answers by the server's name.
-pub fn distribution(
-    netns: &NetNs,
-    server: SocketAddrV4,
-    requests: usize,
-) -> Result<BTreeMap<String, usize>> {
+pub fn distribution(netns: &NetNs, server: SocketAddrV4, requests: usize) -> Result<BTreeMap<String, usize>> {
     netns.run(|| {
         let mut answers = BTreeMap::new();
         for number in 1..=requests {
-            let response =
-                request(server, "/").with_context(|| format!("request {number} of {requests}"))?;
-            ensure!(
-                response.status == 200,
-                "request {number} of {requests}: status {}",
-                response.status
-            );
+            let response = request(server, "/").with_context(|| format!("request {number} of {requests}"))?;
+            ensure!(response.status == 200, "request {number} of {requests}: status {}", response.status);
             *answers.entry(response.text()).or_insert(0) += 1;
         }
         Ok(answers)
@@ -61,7 +52,10 @@ pub fn distribution(
 pub fn upload(netns: &NetNs, server: SocketAddrV4, bytes: u64) -> Result<()> {
     netns.run(|| {
         let mut stream = connect(server)?;
-        write!(stream, "PUT /sink HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {bytes}\r\n\r\n")?;
+        write!(
+            stream,
+            "PUT /sink HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {bytes}\r\n\r\n"
+        )?;
         let mut sent = 0;
         while sent < bytes {
             let block = pattern::at(sent);
@@ -72,25 +66,24 @@ pub fn upload(netns: &NetNs, server: SocketAddrV4, bytes: u64) -> Result<()> {
         let (mut response, mut body) = head(stream)?;
         body.read_to_end(&mut response.body)?;
         ensure!(response.status == 200, "upload: status {}", response.status);
-        ensure!(response.text() == pattern::sha256(bytes), "upload of {bytes} bytes: the server received others");
+        ensure!(
+            response.text() == pattern::sha256(bytes),
+            "upload of {bytes} bytes: the server received others"
+        );
         Ok(())
     })
 }
 
 fn request(server: SocketAddrV4, path: &str) -> Result<Response> {
     let (mut response, mut body) = open(server, path)?;
-    body.read_to_end(&mut response.body)
-        .context("read the body")?;
+    body.read_to_end(&mut response.body).context("read the body")?;
     Ok(response)
 }
 
 /// Sends a GET and reads the head of its answer.
 fn open(server: SocketAddrV4, path: &str) -> Result<(Response, impl std::io::Read + use<>)> {
     let mut stream = connect(server)?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
     head(stream)
 }
 
@@ -105,13 +98,7 @@ fn connect(server: SocketAddrV4) -> Result<TcpStream> {
 fn head(stream: TcpStream) -> Result<(Response, impl std::io::Read + use<>)> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
-    ensure!(
-        reader
-            .read_line(&mut line)
-            .context("read the status line")?
-            > 0,
-        "closed without an answer"
-    );
+    ensure!(reader.read_line(&mut line).context("read the status line")? > 0, "closed without an answer");
     let status = line
         .split_whitespace()
         .nth(1)
@@ -120,10 +107,7 @@ fn head(stream: TcpStream) -> Result<(Response, impl std::io::Read + use<>)> {
     let (mut served_by, mut length) = (None, 0);
     loop {
         line.clear();
-        ensure!(
-            reader.read_line(&mut line).context("read the head")? > 0,
-            "closed within the head"
-        );
+        ensure!(reader.read_line(&mut line).context("read the head")? > 0, "closed within the head");
         match line.trim_end().split_once(": ") {
             Some((name, value)) if name.eq_ignore_ascii_case("x-served-by") => {
                 served_by = Some(value.to_owned())
@@ -136,14 +120,7 @@ fn head(stream: TcpStream) -> Result<(Response, impl std::io::Read + use<>)> {
         }
     }
     // An early end shows as a body that is too short: the hash, or the caller's comparison, tells.
-    Ok((
-        Response {
-            status,
-            served_by,
-            body: Vec::new(),
-        },
-        reader.take(length),
-    ))
+    Ok((Response { status, served_by, body: Vec::new() }, reader.take(length)))
 }
 
 /// A download that goes on in the background.
@@ -156,23 +133,11 @@ pub struct Download {
 
 impl Download {
     /// Returns when the head of the answer is there. Without `rate` (bytes per second) it is as fast as it goes.
-    pub fn start(
-        netns: &NetNs,
-        server: SocketAddrV4,
-        bytes: u64,
-        rate: Option<u64>,
-    ) -> Result<Self> {
+    pub fn start(netns: &NetNs, server: SocketAddrV4, bytes: u64, rate: Option<u64>) -> Result<Self> {
         let rate = rate.map(|rate| format!("&rate={rate}")).unwrap_or_default();
-        let (response, mut body) =
-            netns.run(|| open(server, &format!("/download?bytes={bytes}{rate}")))?;
-        ensure!(
-            response.status == 200,
-            "download: status {}",
-            response.status
-        );
-        let served_by = response
-            .served_by
-            .context("the answer does not name its server")?;
+        let (response, mut body) = netns.run(|| open(server, &format!("/download?bytes={bytes}{rate}")))?;
+        ensure!(response.status == 200, "download: status {}", response.status);
+        let served_by = response.served_by.context("the answer does not name its server")?;
         let received = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
         let progress = received.clone();
         let thread = std::thread::spawn(move || {
@@ -187,12 +152,7 @@ impl Download {
                 }
             }
         });
-        Ok(Self {
-            bytes,
-            received,
-            served_by,
-            thread,
-        })
+        Ok(Self { bytes, received, served_by, thread })
     }
 
     #[must_use]
@@ -218,11 +178,7 @@ impl Download {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             .context("download")?;
         let received = self.received.load(std::sync::atomic::Ordering::Relaxed);
-        ensure!(
-            received == self.bytes,
-            "download ended after {received} of {} bytes",
-            self.bytes
-        );
+        ensure!(received == self.bytes, "download ended after {received} of {} bytes", self.bytes);
         ensure!(
             hash == pattern::sha256(self.bytes),
             "download of {received} bytes: not those that were sent"

@@ -62,17 +62,10 @@ impl Line {
         let socket = TcpSocket::new_v4().map_err(not_opened)?;
         if local.port() == 0 {
             // Only then the whole range of ports is there for each destination.
-            nix::sys::socket::setsockopt(
-                &socket,
-                nix::sys::socket::sockopt::IpBindAddressNoPort,
-                &true,
-            )
-            .map_err(|error| not_opened(error.into()))?;
+            nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)
+                .map_err(|error| not_opened(error.into()))?;
         }
-        socket
-            .set_reuseaddr(true)
-            .and_then(|()| socket.bind(local.into()))
-            .map_err(not_opened)?;
+        socket.set_reuseaddr(true).and_then(|()| socket.bind(local.into())).map_err(not_opened)?;
         let stream = match timeout(patience, socket.connect(server.into())).await {
             Ok(stream) => stream.map_err(not_opened)?,
             Err(_) => return Err(Fault::NotOpened(format!("no connection in {patience:?}"))),
@@ -82,13 +75,7 @@ impl Line {
             SocketAddr::V4(local) => local,
             SocketAddr::V6(_) => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
         };
-        Ok(Self {
-            stream: BufReader::new(stream),
-            local,
-            patience,
-            server: None,
-            buffer: String::new(),
-        })
+        Ok(Self { stream: BufReader::new(stream), local, patience, server: None, buffer: String::new() })
     }
 
     pub(super) fn local(&self) -> SocketAddrV4 {
@@ -107,11 +94,7 @@ impl Line {
     }
 
     pub(super) async fn send(&mut self, request: &str) -> Result<(), Fault> {
-        self.stream
-            .get_mut()
-            .write_all(format!("{request}\n").as_bytes())
-            .await
-            .map_err(broken)
+        self.stream.get_mut().write_all(format!("{request}\n").as_bytes()).await.map_err(broken)
     }
 
     /// Takes the next line, which must be this.
@@ -119,32 +102,19 @@ impl Line {
         if !self.receive().await? {
             return Err(Fault::Ended);
         }
-        if self.answer() == Some(answer) {
-            Ok(())
-        } else {
-            Err(Fault::WrongAnswer(self.buffer.clone()))
-        }
+        if self.answer() == Some(answer) { Ok(()) } else { Err(Fault::WrongAnswer(self.buffer.clone())) }
     }
 
     /// Takes the end of the server's side, and nothing before it.
     pub(super) async fn expect_end(&mut self) -> Result<(), Fault> {
-        if self.receive().await? {
-            Err(Fault::WrongAnswer(self.buffer.clone()))
-        } else {
-            Ok(())
-        }
+        if self.receive().await? { Err(Fault::WrongAnswer(self.buffer.clone())) } else { Ok(()) }
     }
 
     /// Takes the next line; `false` when the server has ended its side.
     async fn receive(&mut self) -> Result<bool, Fault> {
         self.buffer.clear();
         let read = timeout(self.patience, self.stream.read_line(&mut self.buffer));
-        if read
-            .await
-            .map_err(|_| Fault::NoAnswer(self.patience))?
-            .map_err(broken)?
-            == 0
-        {
+        if read.await.map_err(|_| Fault::NoAnswer(self.patience))?.map_err(broken)? == 0 {
             return Ok(false);
         }
         let now = self.buffer.split(' ').next().unwrap_or_default();
@@ -152,10 +122,7 @@ impl Line {
             None => self.server = Some(now.to_owned()),
             Some(before) if before == now => {}
             Some(before) => {
-                return Err(Fault::OtherServer {
-                    before: before.clone(),
-                    now: now.to_owned(),
-                });
+                return Err(Fault::OtherServer { before: before.clone(), now: now.to_owned() });
             }
         }
         Ok(true)

@@ -18,9 +18,8 @@ pub struct Flow {
 impl Flow {
     /// From `local` (port 0: any).
     pub fn new(netns: &NetNs, local: SocketAddrV4, server: SocketAddrV4) -> Result<Self> {
-        let socket = netns
-            .run(|| Ok(UdpSocket::bind(local)?))
-            .with_context(|| format!("bind UDP {local}"))?;
+        let socket =
+            netns.run(|| Ok(UdpSocket::bind(local)?)).with_context(|| format!("bind UDP {local}"))?;
         socket.connect(server)?;
         Ok(Self { socket })
     }
@@ -32,29 +31,19 @@ impl Flow {
         let quiet = |error: &io::Error| {
             matches!(
                 error.kind(),
-                io::ErrorKind::WouldBlock
-                    | io::ErrorKind::TimedOut
-                    | io::ErrorKind::ConnectionRefused
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::ConnectionRefused
             )
         };
         let mut buffer = vec![0; 65_536];
-        let len = match self
-            .socket
-            .send(payload.as_bytes())
-            .and_then(|_| self.socket.recv(&mut buffer))
-        {
+        let len = match self.socket.send(payload.as_bytes()).and_then(|_| self.socket.recv(&mut buffer)) {
             Ok(len) => len,
             Err(error) if quiet(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let answer = String::from_utf8_lossy(&buffer[..len]);
-        let (name, echoed) = answer
-            .split_once(' ')
-            .with_context(|| format!("answer {answer:?} without a name"))?;
-        ensure!(
-            echoed == payload,
-            "{name} answered {echoed:?} to {payload:?}"
-        );
+        let (name, echoed) =
+            answer.split_once(' ').with_context(|| format!("answer {answer:?} without a name"))?;
+        ensure!(echoed == payload, "{name} answered {echoed:?} to {payload:?}");
         Ok(Some(name.to_owned()))
     }
 }

@@ -54,42 +54,27 @@ impl Capture {
         wanted: impl Fn(&[u8]) -> bool + Send + 'static,
     ) -> Result<Self> {
         let socket = PacketSocket::receiving(netns, interface)?;
-        let (stop, frames) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(Mutex::new(Vec::new())),
-        );
+        let (stop, frames) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let (stopped, kept) = (stop.clone(), frames.clone());
         let thread = thread::spawn(move || {
             let mut buffer = vec![0; LARGEST_FRAME];
             while !stopped.load(Ordering::Relaxed) {
-                let Some((header, frame)) = socket
-                    .receive(&mut buffer)?
-                    .and_then(|bytes| bytes.split_at_checked(VNET_HEADER_LEN))
+                let Some((header, frame)) =
+                    socket.receive(&mut buffer)?.and_then(|bytes| bytes.split_at_checked(VNET_HEADER_LEN))
                 else {
                     continue;
                 };
                 if wanted(frame) {
-                    let made_by_kernel =
-                        header[0] & CHECKSUM_TO_BE_FILLED_IN != 0 || header[1] != 0;
-                    let captured = Captured {
-                        frame: frame.to_vec(),
-                        made_by_kernel,
-                        at: Instant::now(),
-                    };
-                    kept.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(captured);
+                    let made_by_kernel = header[0] & CHECKSUM_TO_BE_FILLED_IN != 0 || header[1] != 0;
+                    let captured = Captured { frame: frame.to_vec(), made_by_kernel, at: Instant::now() };
+                    kept.lock().unwrap_or_else(PoisonError::into_inner).push(captured);
                 }
             }
             let lost = socket.lost()?;
             ensure!(lost == 0, "the capture lost {lost} frames");
             Ok(())
         });
-        Ok(Self {
-            stop,
-            frames,
-            thread,
-        })
+        Ok(Self { stop, frames, thread })
     }
 
     /// Waits until it holds so many, or the time is over; then ends it. It is an error if frames were lost.
@@ -99,18 +84,11 @@ impl Capture {
             thread::sleep(Duration::from_millis(5));
         }
         self.stop.store(true, Ordering::Relaxed);
-        self.thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Ok(std::mem::take(
-            &mut *self.frames.lock().unwrap_or_else(PoisonError::into_inner),
-        ))
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(std::mem::take(&mut *self.frames.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     fn len(&self) -> usize {
-        self.frames
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }

@@ -52,20 +52,11 @@ impl Flood {
     /// Starts it; answers to invented sources end in the client's namespace.
     pub fn start(self, lab: &Lab) -> Result<Flooding> {
         if let Pattern::SynsFrom(sources) = &self.pattern {
-            ensure!(
-                !sources.is_empty(),
-                "a flood of SYNs from given sources needs one"
-            );
+            ensure!(!sources.is_empty(), "a flood of SYNs from given sources needs one");
         }
         let socket = PacketSocket::sending(lab.client(), HOST_LINK)?;
-        let link = Link {
-            from: lab.client_mac(),
-            to: lab.gateway_mac(),
-        };
-        let (stop, sent) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
+        let link = Link { from: lab.client_mac(), to: lab.gateway_mac() };
+        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, counter) = (stop.clone(), sent.clone());
         let thread = thread::spawn(move || {
             let started = Instant::now();
@@ -81,10 +72,7 @@ impl Flood {
                 counter.store(done, Ordering::Relaxed);
                 thread::sleep(Duration::from_secs(1) / TICKS_PER_SECOND);
             }
-            Ok(Sent {
-                frames: done,
-                took: started.elapsed(),
-            })
+            Ok(Sent { frames: done, took: started.elapsed() })
         });
         Ok(Flooding { stop, sent, thread })
     }
@@ -92,10 +80,7 @@ impl Flood {
     /// Frames that should have been sent after this time, no more than one tick's worth beyond.
     fn due(&self, elapsed: Duration) -> u64 {
         let ticks = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX) + 1;
-        ticks
-            .saturating_mul(self.rate.into())
-            .div_ceil(TICKS_PER_SECOND.into())
-            .min(self.frames)
+        ticks.saturating_mul(self.rate.into()).div_ceil(TICKS_PER_SECOND.into()).min(self.frames)
     }
 }
 
@@ -120,9 +105,7 @@ impl Flooding {
 
     /// Waits for its last frame.
     pub fn wait(self) -> Result<Sent> {
-        self.thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// Ends it early.
@@ -143,12 +126,7 @@ struct Packets<'a> {
 
 impl<'a> Packets<'a> {
     fn new(flood: &'a Flood) -> Self {
-        Self {
-            flood,
-            rng: Rng::with_seed(flood.seed),
-            second: None,
-            turn: 0,
-        }
+        Self { flood, rng: Rng::with_seed(flood.seed), second: None, turn: 0 }
     }
 
     fn next(&mut self) -> Packet {
@@ -165,13 +143,7 @@ impl<'a> Packets<'a> {
                 self.twice(segment(source, target, ACK, seq, ack))
             }
             Pattern::SynAckPairs => {
-                self.second = Some(segment(
-                    source,
-                    target,
-                    ACK,
-                    seq.wrapping_add(1),
-                    self.rng.u32(..),
-                ));
+                self.second = Some(segment(source, target, ACK, seq.wrapping_add(1), self.rng.u32(..)));
                 segment(source, target, SYN, seq, 0)
             }
             Pattern::Udp => datagram(source, target, b"flood"),
@@ -185,10 +157,7 @@ impl<'a> Packets<'a> {
         }
         let (prefix, length) = SPOOFED;
         let host = self.rng.u32(..) >> length;
-        SocketAddrV4::new(
-            Ipv4Addr::from_bits(prefix.to_bits() | host),
-            self.rng.u16(1024..),
-        )
+        SocketAddrV4::new(Ipv4Addr::from_bits(prefix.to_bits() | host), self.rng.u16(1024..))
     }
 
     fn twice(&mut self, packet: Packet) -> Packet {

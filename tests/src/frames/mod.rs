@@ -24,21 +24,11 @@ pub struct Sender {
 impl Sender {
     /// From the client towards the balancer.
     pub fn from_client(lab: &Lab) -> Result<Self> {
-        Self::new(
-            lab.client(),
-            HOST_LINK,
-            Link {
-                from: lab.client_mac(),
-                to: lab.gateway_mac(),
-            },
-        )
+        Self::new(lab.client(), HOST_LINK, Link { from: lab.client_mac(), to: lab.gateway_mac() })
     }
 
     pub fn new(netns: &NetNs, interface: &str, link: Link) -> Result<Self> {
-        Ok(Self {
-            socket: socket::PacketSocket::sending(netns, interface)?,
-            link,
-        })
+        Ok(Self { socket: socket::PacketSocket::sending(netns, interface)?, link })
     }
 
     pub fn send(&self, packet: &Packet) -> Result<()> {
@@ -53,35 +43,12 @@ impl Sender {
 
 /// A TCP segment without payload.
 #[must_use]
-pub fn segment(
-    source: SocketAddrV4,
-    destination: SocketAddrV4,
-    flags: u8,
-    seq: u32,
-    ack: u32,
-) -> Packet {
-    Packet {
-        source,
-        destination,
-        ttl: 64,
-        payload: Payload::Tcp {
-            flags,
-            seq,
-            ack,
-            data: Vec::new(),
-        },
-    }
+pub fn segment(source: SocketAddrV4, destination: SocketAddrV4, flags: u8, seq: u32, ack: u32) -> Packet {
+    Packet { source, destination, ttl: 64, payload: Payload::Tcp { flags, seq, ack, data: Vec::new() } }
 }
 
 /// A UDP datagram.
 #[must_use]
 pub fn datagram(source: SocketAddrV4, destination: SocketAddrV4, data: &[u8]) -> Packet {
-    Packet {
-        source,
-        destination,
-        ttl: 64,
-        payload: Payload::Udp {
-            data: data.to_vec(),
-        },
-    }
+    Packet { source, destination, ttl: 64, payload: Payload::Udp { data: data.to_vec() } }
 }

@@ -38,15 +38,8 @@ pub struct Packet {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
-    Tcp {
-        flags: u8,
-        seq: u32,
-        ack: u32,
-        data: Vec<u8>,
-    },
-    Udp {
-        data: Vec<u8>,
-    },
+    Tcp { flags: u8, seq: u32, ack: u32, data: Vec<u8> },
+    Udp { data: Vec<u8> },
 }
 
 impl Packet {
@@ -54,21 +47,12 @@ impl Packet {
     #[must_use]
     pub fn to_frame(&self, link: Link) -> Vec<u8> {
         let (protocol, mut transport, checksum_at) = match &self.payload {
-            Payload::Tcp {
-                flags,
-                seq,
-                ack,
-                data,
-            } => (TCP, self.tcp(*flags, *seq, *ack, data), 16),
+            Payload::Tcp { flags, seq, ack, data } => (TCP, self.tcp(*flags, *seq, *ack, data), 16),
             Payload::Udp { data } => (UDP, self.udp(data), 6),
         };
         let checksum = checksum(&[&self.pseudo_header(protocol, transport.len()), &transport]);
         // In UDP, zero says that there is none (RFC 768).
-        let checksum = if protocol == UDP && checksum == 0 {
-            0xffff
-        } else {
-            checksum
-        };
+        let checksum = if protocol == UDP && checksum == 0 { 0xffff } else { checksum };
         transport[checksum_at..checksum_at + 2].copy_from_slice(&checksum.to_be_bytes());
 
         let mut frame = Vec::with_capacity(ETHERNET_LEN + IPV4_LEN + transport.len());
@@ -95,22 +79,12 @@ impl Packet {
     }
 
     fn read(frame: &[u8]) -> Result<(Self, &[u8], u8)> {
-        let ip = frame
-            .get(ETHERNET_LEN..)
-            .context("shorter than an Ethernet header")?;
+        let ip = frame.get(ETHERNET_LEN..).context("shorter than an Ethernet header")?;
         ensure!(frame[12..14] == ETHERTYPE_IPV4, "not IPv4");
-        ensure!(
-            ip.len() >= IPV4_LEN && ip[0] == 0x45,
-            "not an IPv4 header without options"
-        );
-        ensure!(
-            checksum(&[&ip[..IPV4_LEN]]) == 0,
-            "wrong IPv4 header checksum"
-        );
+        ensure!(ip.len() >= IPV4_LEN && ip[0] == 0x45, "not an IPv4 header without options");
+        ensure!(checksum(&[&ip[..IPV4_LEN]]) == 0, "wrong IPv4 header checksum");
         let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
-        let transport = ip
-            .get(IPV4_LEN..total)
-            .context("IPv4 length beyond the frame")?;
+        let transport = ip.get(IPV4_LEN..total).context("IPv4 length beyond the frame")?;
         let protocol = ip[9];
         let payload = match protocol {
             TCP => {
@@ -127,9 +101,7 @@ impl Packet {
             }
             UDP => {
                 ensure!(transport.len() >= UDP_LEN, "truncated UDP header");
-                Payload::Udp {
-                    data: transport[UDP_LEN..].to_vec(),
-                }
+                Payload::Udp { data: transport[UDP_LEN..].to_vec() }
             }
             other => anyhow::bail!("IP protocol {other}"),
         };
@@ -137,16 +109,7 @@ impl Packet {
         let port = |at: usize| u16::from_be_bytes([transport[at], transport[at + 1]]);
         let source = SocketAddrV4::new(address(12), port(0));
         let destination = SocketAddrV4::new(address(16), port(2));
-        Ok((
-            Self {
-                source,
-                destination,
-                ttl: ip[8],
-                payload,
-            },
-            transport,
-            protocol,
-        ))
+        Ok((Self { source, destination, ttl: ip[8], payload }, transport, protocol))
     }
 
     fn tcp(&self, flags: u8, seq: u32, ack: u32, data: &[u8]) -> Vec<u8> {
@@ -169,11 +132,7 @@ impl Packet {
     }
 
     fn ports(&self) -> Vec<u8> {
-        [
-            self.source.port().to_be_bytes(),
-            self.destination.port().to_be_bytes(),
-        ]
-        .concat()
+        [self.source.port().to_be_bytes(), self.destination.port().to_be_bytes()].concat()
     }
 
     fn ipv4(&self, protocol: u8, payload: usize) -> [u8; IPV4_LEN] {
@@ -212,14 +171,8 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 /// RFC 1071 over parts of which all but the last have even length; zero when a right checksum is included.
 fn checksum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|part| part.chunks(2));
-    let sum: u32 = words
-        .map(|word| {
-            u32::from(u16::from_be_bytes([
-                word[0],
-                word.get(1).copied().unwrap_or(0),
-            ]))
-        })
-        .sum();
+    let sum: u32 =
+        words.map(|word| u32::from(u16::from_be_bytes([word[0], word.get(1).copied().unwrap_or(0)]))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     let folded = (folded & 0xffff) + (folded >> 16);
     !u16::try_from(folded).unwrap_or(u16::MAX)
@@ -230,10 +183,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test panics")]
     use super::*;
 
-    const LINK: Link = Link {
-        from: [2, 0, 0, 0, 0, 2],
-        to: [2, 0, 0, 0, 0, 1],
-    };
+    const LINK: Link = Link { from: [2, 0, 0, 0, 0, 2], to: [2, 0, 0, 0, 0, 1] };
 
     fn packet(payload: Payload) -> Packet {
         Packet {
@@ -247,12 +197,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for data in [vec![], vec![1], vec![1, 2, 3, 4]] {
-            let tcp = packet(Payload::Tcp {
-                flags: SYN | ACK,
-                seq: 1,
-                ack: u32::MAX,
-                data: data.clone(),
-            });
+            let tcp = packet(Payload::Tcp { flags: SYN | ACK, seq: 1, ack: u32::MAX, data: data.clone() });
             assert_eq!(Packet::from_frame(&tcp.to_frame(LINK)).unwrap(), tcp);
             let udp = packet(Payload::Udp { data });
             assert_eq!(Packet::from_frame(&udp.to_frame(LINK)).unwrap(), udp);
@@ -261,12 +206,7 @@ mod tests {
 
     #[test]
     fn every_changed_bit_of_the_ip_packet_is_noticed() {
-        let tcp = packet(Payload::Tcp {
-            flags: ACK,
-            seq: 7,
-            ack: 9,
-            data: b"x".to_vec(),
-        });
+        let tcp = packet(Payload::Tcp { flags: ACK, seq: 7, ack: 9, data: b"x".to_vec() });
         let frame = tcp.to_frame(LINK);
         for bit in ETHERNET_LEN * 8..frame.len() * 8 {
             let mut changed = frame.clone();
@@ -278,9 +218,6 @@ mod tests {
     #[test]
     fn the_checksum_of_rfc_1071() {
         // Section 3: the sum of 0001 f203 f4f5 f6f7 is ddf2.
-        assert_eq!(
-            checksum(&[&[0x00, 0x01, 0xf2, 0x03], &[0xf4, 0xf5, 0xf6, 0xf7]]),
-            !0xddf2
-        );
+        assert_eq!(checksum(&[&[0x00, 0x01, 0xf2, 0x03], &[0xf4, 0xf5, 0xf6, 0xf7]]), !0xddf2);
     }
 }

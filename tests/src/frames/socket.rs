@@ -11,9 +11,7 @@ use nix::{
     errno::Errno,
     net::if_::if_nametoindex,
     sys::{
-        socket::{
-            AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socket, sockopt,
-        },
+        socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socket, sockopt},
         time::TimeVal,
     },
 };
@@ -46,12 +44,8 @@ impl PacketSocket {
     fn open(netns: &NetNs, interface: &str, protocol: u16) -> Result<Self> {
         netns
             .run(|| {
-                let socket = Self(socket(
-                    AddressFamily::Packet,
-                    SockType::Raw,
-                    SockFlag::SOCK_CLOEXEC,
-                    None,
-                )?);
+                let socket =
+                    Self(socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?);
                 socket.bind(if_nametoindex(interface)?, protocol)?;
                 Ok(socket)
             })
@@ -75,13 +69,7 @@ impl PacketSocket {
         let len = libc::socklen_t::try_from(size_of_val(&on))?;
         // SAFETY: the value is a C int on this stack frame and len is its size.
         Errno::result(unsafe {
-            libc::setsockopt(
-                self.0.as_raw_fd(),
-                libc::SOL_PACKET,
-                option,
-                (&raw const on).cast(),
-                len,
-            )
+            libc::setsockopt(self.0.as_raw_fd(), libc::SOL_PACKET, option, (&raw const on).cast(), len)
         })?;
         Ok(())
     }
@@ -109,9 +97,7 @@ impl PacketSocket {
         loop {
             match send(self.0.as_raw_fd(), frame, MsgFlags::empty()) {
                 Ok(_) => return Ok(()),
-                Err(Errno::ENOBUFS | Errno::EINTR) => {
-                    std::thread::sleep(Duration::from_micros(100))
-                }
+                Err(Errno::ENOBUFS | Errno::EINTR) => std::thread::sleep(Duration::from_micros(100)),
                 Err(error) => return Err(error.into()),
             }
         }

@@ -41,9 +41,7 @@ impl Claim {
             match Self::take(name)? {
                 Claimed::Ours(claim) => return Ok(claim),
                 Claimed::Busy { owner } if Instant::now() > deadline => {
-                    bail!(
-                        "the lab `{name}` is in use by process {owner}; end it or choose another name"
-                    )
+                    bail!("the lab `{name}` is in use by process {owner}; end it or choose another name")
                 }
                 Claimed::Busy { .. } => thread::sleep(Duration::from_millis(20)),
             }
@@ -60,13 +58,7 @@ impl Claim {
         let path = dir.join("owner");
         loop {
             fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-            let lock = match File::options()
-                .create(true)
-                .truncate(false)
-                .read(true)
-                .write(true)
-                .open(&path)
-            {
+            let lock = match File::options().create(true).truncate(false).read(true).write(true).open(&path) {
                 Ok(lock) => lock,
                 // The last owner removed the folder between the two calls.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -77,9 +69,7 @@ impl Claim {
             match lock.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Ok(Claimed::Busy {
-                        owner: fs::read_to_string(&path).unwrap_or_default(),
-                    });
+                    return Ok(Claimed::Busy { owner: fs::read_to_string(&path).unwrap_or_default() });
                 }
                 Err(TryLockError::Error(error)) => {
                     return Err(error).with_context(|| format!("lock {}", path.display()));
@@ -91,11 +81,7 @@ impl Claim {
             {
                 lock.set_len(0)?;
                 write!(&lock, "{}", std::process::id())?;
-                return Ok(Claimed::Ours(Self {
-                    name: name.into(),
-                    dir,
-                    _lock: lock,
-                }));
+                return Ok(Claimed::Ours(Self { name: name.into(), dir, _lock: lock }));
             }
         }
     }
@@ -117,16 +103,13 @@ impl Claim {
         let mut result = Ok(());
         for name in namespace::list()? {
             // A host's name has no dash, so `lb-a-b-client` belongs to lab `a-b`, not to `a`.
-            let host = name
-                .strip_prefix(&self.namespace(""))
-                .filter(|host| !host.contains('-'));
+            let host = name.strip_prefix(&self.namespace("")).filter(|host| !host.contains('-'));
             if host.is_some() {
                 result = result.and(namespace::delete(&name));
             }
         }
         result = result.and(remove_dir(&self.pin_dir()));
-        let entries =
-            fs::read_dir(&self.dir).with_context(|| format!("read {}", self.dir.display()))?;
+        let entries = fs::read_dir(&self.dir).with_context(|| format!("read {}", self.dir.display()))?;
         for entry in entries {
             let path = entry?.path();
             if path.file_name() != Some("owner".as_ref()) {

@@ -19,15 +19,13 @@ const ETH_GSTRING_LEN: usize = 32;
 /// Transmit checksum offload; segmentation offload goes off with it.
 pub(super) fn set_tx_checksums(interface: &str, on: bool) -> Result<()> {
     let mut request = [ETHTOOL_STXCSUM, on.into()];
-    ethtool(interface, &mut request)
-        .with_context(|| format!("set transmit checksum offload of {interface}"))
+    ethtool(interface, &mut request).with_context(|| format!("set transmit checksum offload of {interface}"))
 }
 
 /// Generic receive offload, and with it receive polling (NAPI) of a veth.
 pub(super) fn set_gro(interface: &str, on: bool) -> Result<()> {
     let mut request = [ETHTOOL_SGRO, on.into()];
-    ethtool(interface, &mut request)
-        .with_context(|| format!("set generic receive offload of {interface}"))
+    ethtool(interface, &mut request).with_context(|| format!("set generic receive offload of {interface}"))
 }
 
 /// Up, and the other end too.
@@ -59,17 +57,11 @@ fn driver_statistics(interface: &str) -> Result<BTreeMap<String, u64>> {
     let mut values = vec![0_u32; 2 + 2 * len];
     values[..2].copy_from_slice(&[ETHTOOL_GSTATS, count]);
     ethtool(interface, &mut values)?;
-    ensure!(
-        names[2] == count && values[1] == count,
-        "the number of statistics changed between two calls"
-    );
+    ensure!(names[2] == count && values[1] == count, "the number of statistics changed between two calls");
 
     let names = names[3..].chunks_exact(ETH_GSTRING_LEN / 4).map(|words| {
-        let bytes: Vec<u8> = words
-            .iter()
-            .flat_map(|word| word.to_ne_bytes())
-            .take_while(|byte| *byte != 0)
-            .collect();
+        let bytes: Vec<u8> =
+            words.iter().flat_map(|word| word.to_ne_bytes()).take_while(|byte| *byte != 0).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     });
     let values = values[2..].chunks_exact(2).map(|half| {
@@ -91,10 +83,7 @@ fn ethtool(interface: &str, data: &mut [u32]) -> Result<()> {
 fn request(interface: &str) -> Result<libc::ifreq> {
     // SAFETY: ifreq is a name and a union of numbers and pointers; all zeros is a valid value of each.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
-    ensure!(
-        interface.len() < request.ifr_name.len(),
-        "interface name {interface} is too long"
-    );
+    ensure!(interface.len() < request.ifr_name.len(), "interface name {interface} is too long");
     for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
         *to = from.cast_signed();
     }

@@ -53,12 +53,7 @@ struct Link<'a> {
     addresses: Vec<Ipv4Addr>,
 }
 
-pub(super) fn wire(
-    client: &NetNs,
-    balancer: &NetNs,
-    backends: &[Backend],
-    topology: Topology,
-) -> Result<()> {
+pub(super) fn wire(client: &NetNs, balancer: &NetNs, backends: &[Backend], topology: Topology) -> Result<()> {
     let mut links = vec![Link {
         number: 0,
         name: CLIENT_LINK,
@@ -76,9 +71,7 @@ pub(super) fn wire(
 
     configure(balancer, true, async |handle| {
         for link in &links {
-            create_pair(&handle, link)
-                .await
-                .with_context(|| format!("create the link {}", link.name))?;
+            create_pair(&handle, link).await.with_context(|| format!("create the link {}", link.name))?;
             bring_up(&handle, link.name, &[link.gateway]).await?;
         }
         add_route(&handle, DEFAULT_ROUTE, CLIENT).await
@@ -139,23 +132,12 @@ async fn bring_up(handle: &Handle, name: &str, addresses: &[Ipv4Addr]) -> Result
             .with_context(|| format!("add {address}"))?;
     }
     let up = LinkUnspec::new_with_index(index).up().build();
-    handle
-        .link()
-        .set(up)
-        .execute()
-        .await
-        .with_context(|| format!("bring {name} up"))
+    handle.link().set(up).execute().await.with_context(|| format!("bring {name} up"))
 }
 
-async fn add_route(
-    handle: &Handle,
-    (address, length): (Ipv4Addr, u8),
-    gateway: Ipv4Addr,
-) -> Result<()> {
-    let route = RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(address, length)
-        .gateway(gateway)
-        .build();
+async fn add_route(handle: &Handle, (address, length): (Ipv4Addr, u8), gateway: Ipv4Addr) -> Result<()> {
+    let route =
+        RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, length).gateway(gateway).build();
     handle
         .route()
         .add(route)
@@ -189,8 +171,7 @@ fn settings(forward: bool) -> Result<()> {
     ];
     for (key, value) in all {
         match fs::write(Path::new("/proc/sys").join(key), value) {
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound && key.starts_with("net/ipv6") => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && key.starts_with("net/ipv6") => {}
             result => result.with_context(|| format!("set {key} to {value}"))?,
         }
     }
@@ -201,11 +182,7 @@ fn wait_for_carrier(netns: &NetNs, interface: &str) -> Result<()> {
     netns.run(|| {
         let deadline = Instant::now() + Duration::from_secs(5);
         while !ethtool::is_running(interface)? {
-            ensure!(
-                Instant::now() < deadline,
-                "{interface} in {} has no carrier",
-                netns.name()
-            );
+            ensure!(Instant::now() < deadline, "{interface} in {} has no carrier", netns.name());
             thread::sleep(Duration::from_millis(1));
         }
         Ok(())

@@ -54,10 +54,7 @@ pub struct Topology {
 
 impl Default for Topology {
     fn default() -> Self {
-        Self {
-            backends: 3,
-            client_addresses: 4,
-        }
+        Self { backends: 3, client_addresses: 4 }
     }
 }
 
@@ -114,9 +111,7 @@ impl Lab {
             "a lab needs a backend and a client address"
         );
         let claim = Claim::wait_for(name)?;
-        claim
-            .clean()
-            .with_context(|| format!("clean what an earlier lab `{name}` left"))?;
+        claim.clean().with_context(|| format!("clean what an earlier lab `{name}` left"))?;
         // From here on an error drops the claim, and that cleans.
         let client = NetNs::create(&claim.namespace("client"))?;
         let balancer = NetNs::create(&claim.namespace("balancer"))?;
@@ -124,22 +119,11 @@ impl Lab {
             .map(|n| {
                 let name = format!("b{n}");
                 let netns = NetNs::create(&claim.namespace(&name))?;
-                Ok(Backend {
-                    netns,
-                    name,
-                    address: links::backend_address(n),
-                })
+                Ok(Backend { netns, name, address: links::backend_address(n) })
             })
             .collect::<Result<Vec<_>>>()?;
         links::wire(&client, &balancer, &backends, topology)?;
-        Ok(Self {
-            claim: Some(claim),
-            client,
-            balancer,
-            backends,
-            topology,
-            children: Mutex::default(),
-        })
+        Ok(Self { claim: Some(claim), client, balancer, backends, topology, children: Mutex::default() })
     }
 
     #[must_use]
@@ -190,10 +174,7 @@ impl Lab {
     /// It is killed with the [`Process`], with the lab, and by the kernel when this process dies.
     pub fn spawn(&self, label: &str, command: Command) -> Result<Process> {
         let process = Process::spawn(label, self.dir(), command)?;
-        self.children
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(process.share());
+        self.children.lock().unwrap_or_else(PoisonError::into_inner).push(process.share());
         Ok(process)
     }
 
@@ -206,12 +187,7 @@ impl Lab {
         let Some(claim) = self.claim.take() else {
             return Ok(());
         };
-        for child in self
-            .children
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain(..)
-        {
+        for child in self.children.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             process::kill(&child)?;
         }
         claim.clean()

@@ -44,10 +44,7 @@ impl NetNs {
         })
         .with_context(|| format!("make the network namespace {name}"))?;
         let handle = File::open(&path).with_context(|| format!("open {}", path.display()))?;
-        Ok(Self {
-            name: name.into(),
-            handle: Arc::new(handle),
-        })
+        Ok(Self { name: name.into(), handle: Arc::new(handle) })
     }
 
     #[must_use]
@@ -64,8 +61,7 @@ impl NetNs {
     /// Runs `work` on a thread inside the namespace and waits for it. Sockets made there stay there, whoever uses them later.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         in_thread(|| {
-            self.enter()
-                .with_context(|| format!("enter the network namespace {}", self.name))?;
+            self.enter().with_context(|| format!("enter the network namespace {}", self.name))?;
             work()
         })
     }
@@ -76,9 +72,7 @@ impl NetNs {
         work: impl FnOnce() -> F + Send,
     ) -> Result<T> {
         self.run(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(work())
         })
     }
@@ -96,11 +90,7 @@ impl NetNs {
             command.pre_exec(move || {
                 netns.enter()?;
                 nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-                if getppid() == parent {
-                    Ok(())
-                } else {
-                    Err(Errno::ESRCH.into())
-                }
+                if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
             });
         }
         command
@@ -119,9 +109,7 @@ impl NetNs {
 /// Names of all namespaces, ours or not.
 pub(super) fn list() -> Result<Vec<String>> {
     match fs::read_dir(DIR) {
-        Ok(entries) => entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect(),
+        Ok(entries) => entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| format!("read {DIR}")),
     }
@@ -140,15 +128,7 @@ pub(super) fn delete(name: &str) -> Result<()> {
 /// The folder must be a shared mount, else a namespace lives on in every mount namespace that was copied meanwhile.
 fn prepare_dir() -> Result<()> {
     fs::create_dir_all(DIR)?;
-    let share = || {
-        mount(
-            None::<&str>,
-            DIR,
-            None::<&str>,
-            MsFlags::MS_SHARED | MsFlags::MS_REC,
-            None::<&str>,
-        )
-    };
+    let share = || mount(None::<&str>, DIR, None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>);
     match share() {
         Err(Errno::EINVAL) => {
             bind(DIR, Path::new(DIR))?;
@@ -159,21 +139,10 @@ fn prepare_dir() -> Result<()> {
 }
 
 fn bind(source: &str, target: &Path) -> nix::Result<()> {
-    mount(
-        Some(source),
-        target,
-        None::<&str>,
-        MsFlags::MS_BIND | MsFlags::MS_REC,
-        None::<&str>,
-    )
+    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
 }
 
 /// Runs `work` on a fresh thread; a panic there goes on here.
 fn in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        scope
-            .spawn(work)
-            .join()
-            .unwrap_or_else(|panic| panic::resume_unwind(panic))
-    })
+    thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
 }

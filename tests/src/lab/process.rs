@@ -33,16 +33,9 @@ impl Process {
             .append(true)
             .open(&log)
             .with_context(|| format!("open {}", log.display()))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = spawn(command).with_context(|| format!("start {label}"))?;
-        Ok(Self {
-            label: label.into(),
-            log,
-            child: Arc::new(Mutex::new(child)),
-        })
+        Ok(Self { label: label.into(), log, child: Arc::new(Mutex::new(child)) })
     }
 
     #[must_use]
@@ -76,11 +69,7 @@ impl Process {
             thread::sleep(Duration::from_millis(5));
         }
         self.kill()?;
-        bail!(
-            "{} did not end within {patience:?} after SIGTERM; its output:\n{}",
-            self.label,
-            self.log()?
-        )
+        bail!("{} did not end within {patience:?} after SIGTERM; its output:\n{}", self.label, self.log()?)
     }
 
     pub fn signal(&self, signal: Signal) -> Result<()> {
@@ -130,8 +119,6 @@ fn spawn(command: Command) -> Result<Child> {
         orders
     });
     let (reply, child) = mpsc::channel();
-    SPAWNER
-        .send((command, reply))
-        .context("the spawner thread has ended")?;
+    SPAWNER.send((command, reply)).context("the spawner thread has ended")?;
     Ok(child.recv().context("the spawner thread has ended")??)
 }

@@ -41,11 +41,7 @@ impl Door {
         orders: mpsc::UnboundedReceiver<Order>,
         reset: Arc<AtomicBool>,
     ) -> io::Result<Self> {
-        Ok(Self {
-            orders,
-            listener: Some(TcpListener::from_std(listener)?),
-            reset,
-        })
+        Ok(Self { orders, listener: Some(TcpListener::from_std(listener)?), reset })
     }
 
     /// The next visitor; errors of single connections and a lack of descriptors do not end a server.
@@ -91,10 +87,7 @@ impl axum::serve::Listener for Door {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener
-            .as_ref()
-            .ok_or(io::ErrorKind::NotConnected)?
-            .local_addr()
+        self.listener.as_ref().ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
 }
 
@@ -125,11 +118,7 @@ impl AsyncRead for Visitor {
 }
 
 impl AsyncWrite for Visitor {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 

@@ -28,28 +28,17 @@ async fn converse(visitor: Visitor, name: &str) -> io::Result<()> {
     let mut line = String::new();
     loop {
         line.clear();
-        if (&mut stream)
-            .take(LONGEST_LINE)
-            .read_line(&mut line)
-            .await?
-            == 0
-            || line == "quit\n"
-        {
+        if (&mut stream).take(LONGEST_LINE).read_line(&mut line).await? == 0 || line == "quit\n" {
             return stream.shutdown().await;
         }
         let words: Vec<&str> = line.split_whitespace().collect();
         if let ["download", lines, milliseconds] = words[..] {
             let bad = |_| io::Error::from(io::ErrorKind::InvalidInput);
-            let (lines, pause) = (
-                lines.parse().map_err(bad)?,
-                milliseconds.parse().map_err(bad)?,
-            );
+            let (lines, pause) = (lines.parse().map_err(bad)?, milliseconds.parse().map_err(bad)?);
             download(&mut stream, name, lines, Duration::from_millis(pause)).await?;
             return stream.shutdown().await;
         }
-        stream
-            .write_all(format!("{name} {line}").as_bytes())
-            .await?;
+        stream.write_all(format!("{name} {line}").as_bytes()).await?;
         stream.flush().await?;
     }
 }
@@ -62,9 +51,7 @@ async fn download(
 ) -> io::Result<()> {
     for number in 0..lines {
         tokio::time::sleep(pause).await;
-        stream
-            .write_all(format!("{name} {number}\n").as_bytes())
-            .await?;
+        stream.write_all(format!("{name} {number}\n").as_bytes()).await?;
         stream.flush().await?;
     }
     Ok(())

@@ -39,23 +39,15 @@ struct Site {
 pub(super) async fn serve(door: Door, name: &str, healthy: Arc<AtomicBool>) -> Result<()> {
     let served_by = HeaderValue::from_str(name)?;
     let site = Router::new()
-        .route(
-            "/",
-            get(async |State(site): State<Site>| site.name.to_string()),
-        )
+        .route("/", get(async |State(site): State<Site>| site.name.to_string()))
         .route("/healthz", get(health))
         .route("/download", get(download))
         .route("/sink", any(sink))
-        .with_state(Site {
-            name: name.into(),
-            healthy,
-        })
-        .layer(axum::middleware::map_response(
-            move |mut response: Response| {
-                response.headers_mut().insert(SERVED_BY, served_by.clone());
-                std::future::ready(response)
-            },
-        ));
+        .with_state(Site { name: name.into(), healthy })
+        .layer(axum::middleware::map_response(move |mut response: Response| {
+            response.headers_mut().insert(SERVED_BY, served_by.clone());
+            std::future::ready(response)
+        }));
     Ok(axum::serve(door, site).await?)
 }
 
@@ -87,11 +79,7 @@ async fn download(Query(wanted): Query<Download>) -> Response {
         let sent = sent + bytes.len() as u64;
         Some((Ok::<Bytes, Infallible>(bytes), sent))
     });
-    (
-        [(header::CONTENT_LENGTH, wanted.bytes)],
-        Body::from_stream(body),
-    )
-        .into_response()
+    ([(header::CONTENT_LENGTH, wanted.bytes)], Body::from_stream(body)).into_response()
 }
 
 async fn sink(body: Body) -> Result<String, (StatusCode, String)> {

@@ -55,9 +55,7 @@ impl Running {
     /// Changes the listener and waits until that is done.
     fn order(&self, listener: Option<TcpListener>) -> Result<()> {
         let (done, wait) = std::sync::mpsc::channel();
-        self.orders
-            .send(Order { listener, done })
-            .context("the server's thread has ended")?;
+        self.orders.send(Order { listener, done }).context("the server's thread has ended")?;
         wait.recv().context("the server's thread has ended")
     }
 }
@@ -77,14 +75,8 @@ impl Server {
 
     fn new(netns: &NetNs, name: &str, port: u16, protocol: Protocol) -> Result<Self> {
         let healthy = Arc::new(AtomicBool::new(true));
-        let mut server = Self {
-            netns: netns.clone(),
-            name: name.into(),
-            port,
-            protocol,
-            healthy,
-            running: None,
-        };
+        let mut server =
+            Self { netns: netns.clone(), name: name.into(), port, protocol, healthy, running: None };
         server.start()?;
         Ok(server)
     }
@@ -114,9 +106,7 @@ impl Server {
 
     /// Closes the listening socket; connections go on.
     pub fn pause(&self) -> Result<()> {
-        self.running
-            .as_ref()
-            .map_or(Ok(()), |running| running.order(None))
+        self.running.as_ref().map_or(Ok(()), |running| running.order(None))
     }
 
     /// Closes the listening socket and resets every connection, as the kernel does for a killed process with unread data.
@@ -137,33 +127,20 @@ impl Server {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let reset = Arc::new(AtomicBool::new(false));
-        let (name, healthy, protocol, resets) = (
-            self.name.clone(),
-            self.healthy.clone(),
-            self.protocol,
-            reset.clone(),
-        );
-        let thread = std::thread::Builder::new()
-            .name(name.clone())
-            .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
-                runtime.block_on(async {
-                    let door = Door::new(listener, inbox, resets)?;
-                    tokio::select! {
-                        result = serve(protocol, door, name, healthy) => result,
-                        _ = stopped => Ok(()),
-                    }
-                })
-                // The runtime ends here and drops every connection.
-            })?;
-        Ok(Running {
-            orders,
-            reset,
-            stop,
-            thread,
-        })
+        let (name, healthy, protocol, resets) =
+            (self.name.clone(), self.healthy.clone(), self.protocol, reset.clone());
+        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let door = Door::new(listener, inbox, resets)?;
+                tokio::select! {
+                    result = serve(protocol, door, name, healthy) => result,
+                    _ = stopped => Ok(()),
+                }
+            })
+            // The runtime ends here and drops every connection.
+        })?;
+        Ok(Running { orders, reset, stop, thread })
     }
 }
 
@@ -175,12 +152,7 @@ impl Drop for Server {
     }
 }
 
-async fn serve(
-    protocol: Protocol,
-    door: Door,
-    name: String,
-    healthy: Arc<AtomicBool>,
-) -> Result<()> {
+async fn serve(protocol: Protocol, door: Door, name: String, healthy: Arc<AtomicBool>) -> Result<()> {
     match protocol {
         Protocol::Http => http::serve(door, &name, healthy).await,
         Protocol::Echo => echo::serve(door, &name).await,

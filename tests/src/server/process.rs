@@ -35,20 +35,12 @@ pub enum Kind {
 impl Args {
     /// Serves until the process is killed.
     pub fn run(&self) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             match self.kind {
                 Kind::Http => self.tcp(Protocol::Http).await,
                 Kind::Echo => self.tcp(Protocol::Echo).await,
-                Kind::Udp => {
-                    udp::serve(
-                        udp::bind(*self.listen.ip(), self.listen.port())?,
-                        &self.name,
-                    )
-                    .await
-                }
+                Kind::Udp => udp::serve(udp::bind(*self.listen.ip(), self.listen.port())?, &self.name).await,
             }
         })
     }

@@ -21,12 +21,7 @@ pub struct UdpServer {
 
 impl UdpServer {
     pub fn new(netns: &NetNs, name: &str, port: u16) -> Result<Self> {
-        let mut server = Self {
-            netns: netns.clone(),
-            name: name.into(),
-            port,
-            running: None,
-        };
+        let mut server = Self { netns: netns.clone(), name: name.into(), port, running: None };
         server.start()?;
         Ok(server)
     }
@@ -38,19 +33,15 @@ impl UdpServer {
         let socket = self.netns.run(|| bind(Ipv4Addr::UNSPECIFIED, self.port))?;
         let (stop, stopped) = oneshot::channel();
         let name = self.name.clone();
-        let thread = std::thread::Builder::new()
-            .name(name.clone())
-            .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()?;
-                runtime.block_on(async {
-                    tokio::select! {
-                        result = serve(socket, &name) => result,
-                        _ = stopped => Ok(()),
-                    }
-                })
-            })?;
+        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                tokio::select! {
+                    result = serve(socket, &name) => result,
+                    _ = stopped => Ok(()),
+                }
+            })
+        })?;
         self.running = Some((stop, thread));
         Ok(())
     }
@@ -78,8 +69,7 @@ impl Drop for UdpServer {
 }
 
 pub(super) fn bind(address: Ipv4Addr, port: u16) -> Result<UdpSocket> {
-    let socket =
-        UdpSocket::bind((address, port)).with_context(|| format!("bind UDP {address}:{port}"))?;
+    let socket = UdpSocket::bind((address, port)).with_context(|| format!("bind UDP {address}:{port}"))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }

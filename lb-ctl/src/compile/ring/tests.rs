@@ -15,11 +15,7 @@ use super::*;
 const KEY: RingKey = RingKey(*b"key of the tests");
 
 fn member(number: u16, weight: u16) -> Member {
-    Member {
-        address: address(number),
-        weight,
-        id: number + 1,
-    }
+    Member { address: address(number), weight, id: number + 1 }
 }
 
 fn address(number: u16) -> IpAddr {
@@ -37,10 +33,7 @@ fn slots_of(ring: &[u16], members: &[Member]) -> Vec<usize> {
     for &id in ring {
         counts[usize::from(id)] += 1;
     }
-    members
-        .iter()
-        .map(|member| counts[usize::from(member.id)])
-        .collect()
+    members.iter().map(|member| counts[usize::from(member.id)]).collect()
 }
 
 fn share_of(member: &Member, members: &[Member], slots: u32) -> f64 {
@@ -52,9 +45,7 @@ fn share_of(member: &Member, members: &[Member], slots: u32) -> f64 {
 fn fnv1a(ring: &[u16]) -> u64 {
     ring.iter()
         .flat_map(|id| id.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Share of the ring that belongs to another member once `removed` is gone.
@@ -62,11 +53,7 @@ fn moved_without(members: &[Member], ring: &[u16], removed: usize) -> f64 {
     let mut rest = members.to_vec();
     rest.remove(removed);
     let after = build(KEY, &rest, ring.len() as u32);
-    let moved = ring
-        .iter()
-        .zip(&after)
-        .filter(|(before, after)| before != after)
-        .count();
+    let moved = ring.iter().zip(&after).filter(|(before, after)| before != after).count();
     moved as f64 / ring.len() as f64
 }
 
@@ -76,14 +63,9 @@ fn moved_without(members: &[Member], ring: &[u16], removed: usize) -> f64 {
 fn hash_is_siphash_2_4_128() {
     let key: [u8; 16] = std::array::from_fn(|index| index as u8);
     let hash = SipHasher24::new_with_key(&key).hash(&[]);
-    let expected = [
-        0xa3, 0x81, 0x7f, 0x04, 0xba, 0x25, 0xa8, 0xe6, 0x6d, 0xf6, 0x72, 0x14, 0xc7, 0x55, 0x02,
-        0x93,
-    ];
-    assert_eq!(
-        [hash.h1.to_le_bytes(), hash.h2.to_le_bytes()].concat(),
-        expected
-    );
+    let expected =
+        [0xa3, 0x81, 0x7f, 0x04, 0xba, 0x25, 0xa8, 0xe6, 0x6d, 0xf6, 0x72, 0x14, 0xc7, 0x55, 0x02, 0x93];
+    assert_eq!([hash.h1.to_le_bytes(), hash.h2.to_le_bytes()].concat(), expected);
 }
 
 struct Golden {
@@ -125,9 +107,7 @@ fn golden_rings() {
             name: "1,000 members",
             members: equal_members(1_000),
             slots: 100_003,
-            first: [
-                675, 979, 205, 196, 970, 804, 918, 959, 990, 785, 944, 994, 12, 690, 55, 454,
-            ],
+            first: [675, 979, 205, 196, 970, 804, 918, 959, 990, 785, 944, 994, 12, 690, 55, 454],
             fingerprint: 0xa8ab_024f_b785_6cd5,
         },
     ];
@@ -141,10 +121,7 @@ fn golden_rings() {
 #[test]
 fn ring_without_members_names_nobody() {
     assert_eq!(build(KEY, &[], 4_099), vec![NO_MEMBER; 4_099]);
-    assert_eq!(
-        build(KEY, &[member(1, 0), member(2, 0)], 4_099),
-        vec![NO_MEMBER; 4_099]
-    );
+    assert_eq!(build(KEY, &[member(1, 0), member(2, 0)], 4_099), vec![NO_MEMBER; 4_099]);
 }
 
 #[test]
@@ -168,10 +145,7 @@ fn another_key_gives_another_ring() {
 
 #[test]
 fn ipv4_address_and_its_mapped_form_have_the_same_place() {
-    let mapped = |member: &Member| Member {
-        address: IpAddr::V6(hashed_address(member.address)),
-        ..*member
-    };
+    let mapped = |member: &Member| Member { address: IpAddr::V6(hashed_address(member.address)), ..*member };
     let members = equal_members(5);
     let in_ipv6: Vec<Member> = members.iter().map(mapped).collect();
     assert_eq!(build(KEY, &members, 4_099), build(KEY, &in_ipv6, 4_099));
@@ -183,10 +157,7 @@ fn sizes_are_prime_and_hold_a_hundred_slots_for_each_member() {
     assert!(SIZES.is_sorted());
     assert_eq!(SIZES.last(), Some(&LARGEST));
     for members in 0..=1_310 {
-        assert!(
-            size_for(members) >= 4_099.max(100 * members),
-            "{members} members"
-        );
+        assert!(size_for(members) >= 4_099.max(100 * members), "{members} members");
     }
     for members in [1_311, 65_535, u32::MAX] {
         assert_eq!(size_for(members), LARGEST);
@@ -207,10 +178,7 @@ fn equal_members_have_equal_shares() {
         let share = f64::from(slots) / f64::from(count);
         for has in slots_of(&build(KEY, &members, slots), &members) {
             let error = (has as f64 - share).abs();
-            assert!(
-                error <= (share / 100.0).max(1.0),
-                "{has} slots, share {share}, N = {count}"
-            );
+            assert!(error <= (share / 100.0).max(1.0), "{has} slots, share {share}, N = {count}");
         }
     }
 }
@@ -228,11 +196,7 @@ fn assert_weighted_shares(members: &[Member], slots: u32) {
     for (has, member) in slots_of(&ring, members).into_iter().zip(members) {
         let share = share_of(member, members, slots);
         let error = (has as f64 - share).abs() / share;
-        assert!(
-            error <= 0.05,
-            "{has} slots, share {share}, of {} members",
-            members.len()
-        );
+        assert!(error <= 0.05, "{has} slots, share {share}, of {} members", members.len());
     }
 }
 
@@ -241,21 +205,13 @@ fn assert_weighted_shares(members: &[Member], slots: u32) {
 fn removing_a_member_moves_little_more_than_its_share() {
     for (count, removals) in [(2_u16, 2), (3, 3), (10, 10), (100, 100), (1_000, 12)] {
         for weight_of in [|_| 1, |number: u16| 1 + number % 10] {
-            let members: Vec<Member> = (0..count)
-                .map(|number| member(number, weight_of(number)))
-                .collect();
+            let members: Vec<Member> = (0..count).map(|number| member(number, weight_of(number))).collect();
             let slots = size_for(u32::from(count));
             let ring = build(KEY, &members, slots);
-            let removed: Vec<usize> = (0..usize::from(count))
-                .step_by(usize::from(count) / removals)
-                .collect();
+            let removed: Vec<usize> =
+                (0..usize::from(count)).step_by(usize::from(count) / removals).collect();
             let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-            let moved = mean(
-                removed
-                    .iter()
-                    .map(|&one| moved_without(&members, &ring, one))
-                    .collect(),
-            );
+            let moved = mean(removed.iter().map(|&one| moved_without(&members, &ring, one)).collect());
             let share = mean(
                 removed
                     .iter()
@@ -279,9 +235,7 @@ fn removing_a_member_moves_little_more_than_its_share() {
 #[ignore = "a measurement"]
 fn time_to_build_the_ring_of_a_thousand_members() {
     for weight_of in [|_| 1, |number: u16| 1 + number % 10] {
-        let members: Vec<Member> = (0..1_000)
-            .map(|number| member(number, weight_of(number)))
-            .collect();
+        let members: Vec<Member> = (0..1_000).map(|number| member(number, weight_of(number))).collect();
         let start = std::time::Instant::now();
         let ring = build(KEY, &members, 100_003);
         println!("{:?}, fingerprint {:x}", start.elapsed(), fnv1a(&ring));

@@ -9,14 +9,8 @@ use super::Health::{Down, Unknown, Up};
 use super::*;
 use crate::health::outcome::LocalFailure;
 
-const TCP: Params = Params {
-    threshold: 3,
-    answers_act_at_once: false,
-};
-const HTTP: Params = Params {
-    threshold: 3,
-    answers_act_at_once: true,
-};
+const TCP: Params = Params { threshold: 3, answers_act_at_once: false };
+const HTTP: Params = Params { threshold: 3, answers_act_at_once: true };
 
 /// One letter a probe: `c`onnected, `r`efused, `x` reset, `2`00, `5`03, `3`01, `.` no answer,
 /// `g`arbage, `!` this host's fault.
@@ -48,14 +42,8 @@ fn course(start: Health, params: Params, outcomes: &str) -> String {
         .map(|outcome_letter| {
             let before = state.health();
             let (after, change) = step(state, params, outcome(outcome_letter));
-            let expected = (before != after.health()).then_some(Change {
-                from: before,
-                to: after.health(),
-            });
-            assert_eq!(
-                change, expected,
-                "a change is told exactly when there is one"
-            );
+            let expected = (before != after.health()).then_some(Change { from: before, to: after.health() });
+            assert_eq!(change, expected, "a change is told exactly when there is one");
             state = after;
             letter(state.health())
         })
@@ -102,19 +90,14 @@ fn courses() {
 #[test]
 fn threshold_of_one_and_of_zero_act_at_once() {
     for threshold in [0, 1] {
-        let params = Params {
-            threshold,
-            answers_act_at_once: false,
-        };
+        let params = Params { threshold, answers_act_at_once: false };
         assert_eq!(course(Up, params, "rcr"), "DUD", "threshold {threshold}");
     }
 }
 
 fn any_params() -> impl Strategy<Value = Params> {
-    (1_u32..6, any::<bool>()).prop_map(|(threshold, answers_act_at_once)| Params {
-        threshold,
-        answers_act_at_once,
-    })
+    (1_u32..6, any::<bool>())
+        .prop_map(|(threshold, answers_act_at_once)| Params { threshold, answers_act_at_once })
 }
 
 fn any_start() -> impl Strategy<Value = Health> {

@@ -20,14 +20,8 @@ pub(super) async fn probe(address: SocketAddrV4, path: &str, budget: Budget) -> 
         Ok(stream) => stream,
         Err(outcome) => return outcome.into(),
     };
-    match budget
-        .wait(exchange(&mut stream, &request(address, path)))
-        .await
-    {
-        Ok(status) => Probed {
-            outcome: Outcome::Answered(status),
-            closing: Some(Closing(stream)),
-        },
+    match budget.wait(exchange(&mut stream, &request(address, path))).await {
+        Ok(status) => Probed { outcome: Outcome::Answered(status), closing: Some(Closing(stream)) },
         Err(outcome) => outcome.into(),
     }
 }
@@ -175,9 +169,7 @@ fn status_of(line: &[u8]) -> Option<u16> {
     let well_formed = minor.is_ascii_digit()
         && digits.iter().all(u8::is_ascii_digit)
         && matches!(reason.first(), None | Some(b' '));
-    let status = digits.iter().fold(0, |number, digit| {
-        number * 10 + u16::from(digit.wrapping_sub(b'0'))
-    });
+    let status = digits.iter().fold(0, |number, digit| number * 10 + u16::from(digit.wrapping_sub(b'0')));
     (well_formed && status >= 100).then_some(status)
 }
 
@@ -213,92 +205,32 @@ mod tests {
         let endless_line = format!("HTTP/1.1 200 {}", "x".repeat(2_000));
         let endless_headers = format!("HTTP/1.1 200 OK\r\n{}", "X: y\r\n".repeat(20_000));
         let rows: &[(&str, &str, Fed)] = &[
-            (
-                "the usual answer",
-                "HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody",
-                Ok(Some(200)),
-            ),
-            (
-                "HTTP/1.0, no reason, no headers",
-                "HTTP/1.0 503\r\n\r\n",
-                Ok(Some(503)),
-            ),
-            (
-                "lines that end with LF only",
-                "HTTP/1.1 404 Not Found\nA: b\n\n",
-                Ok(Some(404)),
-            ),
+            ("the usual answer", "HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody", Ok(Some(200))),
+            ("HTTP/1.0, no reason, no headers", "HTTP/1.0 503\r\n\r\n", Ok(Some(503))),
+            ("lines that end with LF only", "HTTP/1.1 404 Not Found\nA: b\n\n", Ok(Some(404))),
             (
                 "interim answers are skipped",
                 "HTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
                 Ok(Some(200)),
             ),
-            (
-                "only an interim answer",
-                "HTTP/1.1 100 Continue\r\n\r\n",
-                Ok(None),
-            ),
-            (
-                "101 is an answer",
-                "HTTP/1.1 101 Switching Protocols\r\n\r\n",
-                Ok(Some(101)),
-            ),
+            ("only an interim answer", "HTTP/1.1 100 Continue\r\n\r\n", Ok(None)),
+            ("101 is an answer", "HTTP/1.1 101 Switching Protocols\r\n\r\n", Ok(Some(101))),
             ("half a status line", "HTTP/1.1 20", Ok(None)),
-            (
-                "a head without its end",
-                "HTTP/1.1 200 OK\r\nA: b\r\n",
-                Ok(None),
-            ),
-            (
-                "another protocol, before its line ends",
-                "SSH-2.0",
-                Err(Outcome::Malformed),
-            ),
-            (
-                "HTTP/2 without being asked",
-                "HTTP/2 200\r\n\r\n",
-                Err(Outcome::Malformed),
-            ),
+            ("a head without its end", "HTTP/1.1 200 OK\r\nA: b\r\n", Ok(None)),
+            ("another protocol, before its line ends", "SSH-2.0", Err(Outcome::Malformed)),
+            ("HTTP/2 without being asked", "HTTP/2 200\r\n\r\n", Err(Outcome::Malformed)),
             ("HTTP/0.9", "<html>", Err(Outcome::Malformed)),
-            (
-                "a status of four digits",
-                "HTTP/1.1 2000 OK\r\n\r\n",
-                Err(Outcome::Malformed),
-            ),
-            (
-                "a status of letters",
-                "HTTP/1.1 2xx OK\r\n\r\n",
-                Err(Outcome::Malformed),
-            ),
-            (
-                "a status below 100",
-                "HTTP/1.1 020 OK\r\n\r\n",
-                Err(Outcome::Malformed),
-            ),
+            ("a status of four digits", "HTTP/1.1 2000 OK\r\n\r\n", Err(Outcome::Malformed)),
+            ("a status of letters", "HTTP/1.1 2xx OK\r\n\r\n", Err(Outcome::Malformed)),
+            ("a status below 100", "HTTP/1.1 020 OK\r\n\r\n", Err(Outcome::Malformed)),
             ("no status", "HTTP/1.1\r\n\r\n", Err(Outcome::Malformed)),
-            (
-                "an empty line first",
-                "\r\nHTTP/1.1 200 OK\r\n\r\n",
-                Err(Outcome::Malformed),
-            ),
-            (
-                "a status line without end",
-                &endless_line,
-                Err(Outcome::Malformed),
-            ),
-            (
-                "headers without end",
-                &endless_headers,
-                Err(Outcome::TooLong),
-            ),
+            ("an empty line first", "\r\nHTTP/1.1 200 OK\r\n\r\n", Err(Outcome::Malformed)),
+            ("a status line without end", &endless_line, Err(Outcome::Malformed)),
+            ("headers without end", &endless_headers, Err(Outcome::TooLong)),
         ];
         for (name, answer, expected) in rows {
             assert_eq!(Head::default().feed(answer.as_bytes()), *expected, "{name}");
-            assert_eq!(
-                feed_in_single_bytes(answer),
-                *expected,
-                "{name}, byte by byte"
-            );
+            assert_eq!(feed_in_single_bytes(answer), *expected, "{name}, byte by byte");
         }
     }
 

@@ -85,18 +85,9 @@ fn of_a_point_to_point_link_the_local_address_is_ours_and_the_prefix_the_peers()
     message.header.family = AddressFamily::Inet;
     message.header.index = 3;
     message.header.prefix_len = 32;
-    message.attributes = vec![
-        AddressAttribute::Address(peer.into()),
-        AddressAttribute::Local(local.into()),
-    ];
-    let address = InterfaceAddress {
-        ifindex: 3,
-        address: local,
-        prefix: Prefix {
-            address: peer,
-            length: 32,
-        },
-    };
+    message.attributes = vec![AddressAttribute::Address(peer.into()), AddressAttribute::Local(local.into())];
+    let address =
+        InterfaceAddress { ifindex: 3, address: local, prefix: Prefix { address: peer, length: 32 } };
     let told = fact(&RouteNetlinkMessage::NewAddress(message));
     assert_eq!(told, Some(Fact::Address(address)));
 }
@@ -148,15 +139,8 @@ fn a_looked_up_route_names_interface_gateway_and_its_own_mtu() {
         RouteAttribute::Gateway(RouteAddress::Inet(GATEWAY)),
         RouteAttribute::Metrics(vec![RouteMetric::Mtu(1400)]),
     ];
-    let expected = Route::Unicast {
-        ifindex: 3,
-        gateway: Some(GATEWAY),
-        mtu: Some(1400),
-    };
-    assert_eq!(
-        route(&route_message(RouteType::Unicast, attributes)),
-        expected
-    );
+    let expected = Route::Unicast { ifindex: 3, gateway: Some(GATEWAY), mtu: Some(1400) };
+    assert_eq!(route(&route_message(RouteType::Unicast, attributes)), expected);
 }
 
 #[test]
@@ -176,11 +160,7 @@ fn route_types_other_than_unicast_give_no_way() {
         (RouteType::BlackHole, Route::Unreachable),
     ];
     for (kind, expected) in answers {
-        assert_eq!(
-            route(&route_message(kind, Vec::new())),
-            expected,
-            "{kind:?}"
-        );
+        assert_eq!(route(&route_message(kind, Vec::new())), expected, "{kind:?}");
     }
 }
 
@@ -193,10 +173,7 @@ fn a_default_route_with_two_paths_leads_through_both_interfaces() {
     });
     let paths = vec![RouteAttribute::MultiPath(hops.to_vec())];
     let told = interface_routes(&route_message(RouteType::Unicast, paths));
-    let prefix = Prefix {
-        address: Ipv4Addr::UNSPECIFIED,
-        length: 0,
-    };
+    let prefix = Prefix { address: Ipv4Addr::UNSPECIFIED, length: 0 };
     let expected = [3, 4].map(|ifindex| InterfaceRoute { ifindex, prefix });
     assert_eq!(told, expected);
 }

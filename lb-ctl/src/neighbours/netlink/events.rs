@@ -45,16 +45,10 @@ impl Events {
             MulticastGroup::Nexthop,
         ] {
             let joined = socket.socket_ref().add_membership(group as u32);
-            joined.map_err(|source| Error::Socket {
-                doing: "listen on",
-                source,
-            })?;
+            joined.map_err(|source| Error::Socket { doing: "listen on", source })?;
         }
         enlarge(&socket);
-        Ok(Self {
-            socket,
-            buffer: Vec::with_capacity(DATAGRAM),
-        })
+        Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM) })
     }
 
     /// Waits for announcements and takes those that are there. Can be cancelled at any time.
@@ -88,10 +82,7 @@ impl Events {
                 news.lost = true;
                 Ok(())
             }
-            Err(source) => Err(Error::Socket {
-                doing: "listen on",
-                source,
-            }),
+            Err(source) => Err(Error::Socket { doing: "listen on", source }),
         }
     }
 }

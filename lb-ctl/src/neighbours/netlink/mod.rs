@@ -22,15 +22,9 @@ pub(super) use requests::Requests;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot {doing} an rtnetlink socket: {source}")]
-    Socket {
-        doing: &'static str,
-        source: io::Error,
-    },
+    Socket { doing: &'static str, source: io::Error },
     #[error("the kernel refused to {doing}: {source}")]
-    Refused {
-        doing: &'static str,
-        source: io::Error,
-    },
+    Refused { doing: &'static str, source: io::Error },
     #[error("the kernel did not answer in time when asked to {doing}")]
     Silent { doing: &'static str },
     #[error("the task that watches routes and neighbours has ended")]

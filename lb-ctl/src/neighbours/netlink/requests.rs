@@ -6,8 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer,
-    NetlinkMessage,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage,
 };
 use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::LinkMessage;
@@ -34,11 +33,7 @@ pub(in crate::neighbours) struct Requests {
 
 impl Requests {
     pub(in crate::neighbours) fn open() -> Result<Self, Error> {
-        Ok(Self {
-            socket: open_socket()?,
-            sequence: 0,
-            buffer: Vec::with_capacity(DATAGRAM),
-        })
+        Ok(Self { socket: open_socket()?, sequence: 0, buffer: Vec::with_capacity(DATAGRAM) })
     }
 
     /// All links, IPv4 addresses and IPv4 neighbours.
@@ -48,15 +43,9 @@ impl Requests {
         let mut neighbour = NeighbourMessage::default();
         neighbour.header.family = AddressFamily::Inet;
         let dumps = [
-            (
-                "list interfaces",
-                RouteNetlinkMessage::GetLink(LinkMessage::default()),
-            ),
+            ("list interfaces", RouteNetlinkMessage::GetLink(LinkMessage::default())),
             ("list addresses", RouteNetlinkMessage::GetAddress(address)),
-            (
-                "list neighbours",
-                RouteNetlinkMessage::GetNeighbour(neighbour),
-            ),
+            ("list neighbours", RouteNetlinkMessage::GetNeighbour(neighbour)),
         ];
         let mut facts = Vec::new();
         for (doing, message) in dumps {
@@ -73,14 +62,8 @@ impl Requests {
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet;
         let message = RouteNetlinkMessage::GetRoute(message);
-        let routes = self
-            .dump("list routes", message, decode::may_be_interface_route)
-            .await?;
-        Ok(routes
-            .iter()
-            .filter_map(as_route)
-            .flat_map(decode::interface_routes)
-            .collect())
+        let routes = self.dump("list routes", message, decode::may_be_interface_route).await?;
+        Ok(routes.iter().filter_map(as_route).flat_map(decode::interface_routes).collect())
     }
 
     /// What `ip route get ADDRESS` says.
@@ -98,13 +81,8 @@ impl Requests {
             })
             .await;
         match asked {
-            Ok(_) => Ok(answers
-                .iter()
-                .find_map(as_route)
-                .map_or(Route::Unreachable, decode::route)),
-            Err(Error::Refused { source, .. }) if means_unreachable(&source) => {
-                Ok(Route::Unreachable)
-            }
+            Ok(_) => Ok(answers.iter().find_map(as_route).map_or(Route::Unreachable, decode::route)),
+            Err(Error::Refused { source, .. }) if means_unreachable(&source) => Ok(Route::Unreachable),
             Err(error) => Err(error),
         }
     }
@@ -124,8 +102,7 @@ impl Requests {
         message.attributes.push(destination);
         let message = RouteNetlinkMessage::NewNeighbour(message);
         let flags = NLM_F_ACK | NLM_F_CREATE;
-        self.exchange("resolve a neighbour", message, flags, |_| {})
-            .await?;
+        self.exchange("resolve a neighbour", message, flags, |_| {}).await?;
         Ok(())
     }
 
@@ -171,10 +148,7 @@ impl Requests {
         });
         match answered.await {
             Err(_) => Err(Error::Silent { doing }),
-            Ok(Err(Failure::Socket(source))) => Err(Error::Socket {
-                doing: "use",
-                source,
-            }),
+            Ok(Err(Failure::Socket(source))) => Err(Error::Socket { doing: "use", source }),
             Ok(Err(Failure::Refused(source))) => Err(Error::Refused { doing, source }),
             Ok(Ok(interrupted)) => Ok(interrupted),
         }
@@ -223,29 +197,16 @@ enum Failure {
 }
 
 fn as_route(message: &RouteNetlinkMessage) -> Option<&RouteMessage> {
-    if let RouteNetlinkMessage::NewRoute(route) = message {
-        Some(route)
-    } else {
-        None
-    }
+    if let RouteNetlinkMessage::NewRoute(route) = message { Some(route) } else { None }
 }
 
 /// Both the acknowledgement and the end of a dump start with zero or a negative error number.
 fn verdict(payload: &[u8]) -> Result<(), Failure> {
-    let code = payload
-        .first_chunk()
-        .map_or(0, |bytes| i32::from_ne_bytes(*bytes));
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(Failure::Refused(io::Error::from_raw_os_error(-code)))
-    }
+    let code = payload.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+    if code == 0 { Ok(()) } else { Err(Failure::Refused(io::Error::from_raw_os_error(-code))) }
 }
 
 /// No route, and the error numbers that routes of type unreachable, prohibit and blackhole give.
 fn means_unreachable(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL)
-    )
+    matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL))
 }

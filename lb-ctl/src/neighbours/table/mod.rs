@@ -109,14 +109,8 @@ impl Prefix {
 /// What a route look-up said of one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
-    Unicast {
-        ifindex: u32,
-        gateway: Option<Ipv4Addr>,
-        mtu: Option<u32>,
-    },
-    KernelOnly {
-        ifindex: u32,
-    },
+    Unicast { ifindex: u32, gateway: Option<Ipv4Addr>, mtu: Option<u32> },
+    KernelOnly { ifindex: u32 },
     Local,
     NotUnicast,
     Unreachable,
@@ -211,9 +205,7 @@ impl Table {
     pub(super) fn snapshot(&self) -> Snapshot {
         let next_hops = self.routes.iter();
         Snapshot {
-            next_hops: next_hops
-                .map(|(&member, &route)| (member, self.next_hop(member, route)))
-                .collect(),
+            next_hops: next_hops.map(|(&member, &route)| (member, self.next_hop(member, route))).collect(),
             links: self.links.clone(),
             addresses: self.addresses.clone(),
             interface_routes: self.interface_routes.clone(),
@@ -267,21 +259,16 @@ impl Table {
             let link = self.links.get(&address.ifindex);
             address.prefix.contains(member) && link.is_some_and(|link| !link.up)
         });
-        down.map_or(Why::NoRoute, |address| Why::LinkDown {
-            ifindex: address.ifindex,
-        })
+        down.map_or(Why::NoRoute, |address| Why::LinkDown { ifindex: address.ifindex })
     }
 }
 
 /// Who has to answer for a member: the gateway, or itself where it is on-link.
 fn neighbour_of(member: Ipv4Addr, route: Route) -> Option<NeighbourKey> {
     match route {
-        Route::Unicast {
-            ifindex, gateway, ..
-        } => Some(NeighbourKey {
-            ifindex,
-            address: gateway.unwrap_or(member),
-        }),
+        Route::Unicast { ifindex, gateway, .. } => {
+            Some(NeighbourKey { ifindex, address: gateway.unwrap_or(member) })
+        }
         Route::KernelOnly { .. } | Route::Local | Route::NotUnicast | Route::Unreachable => None,
     }
 }

@@ -27,20 +27,10 @@ impl Snapshot {
     /// The members whose answers differ from those of an earlier snapshot.
     #[must_use]
     pub fn changes_since(&self, earlier: &Snapshot) -> Vec<Update> {
-        let members: BTreeSet<_> = self
-            .next_hops
-            .keys()
-            .chain(earlier.next_hops.keys())
-            .collect();
-        let changed = members
-            .into_iter()
-            .filter(|&member| self.next_hops.get(member) != earlier.next_hops.get(member));
-        changed
-            .map(|&address| Update {
-                address,
-                next_hop: self.next_hops.get(&address).copied(),
-            })
-            .collect()
+        let members: BTreeSet<_> = self.next_hops.keys().chain(earlier.next_hops.keys()).collect();
+        let changed =
+            members.into_iter().filter(|&member| self.next_hops.get(member) != earlier.next_hops.get(member));
+        changed.map(|&address| Update { address, next_hop: self.next_hops.get(&address).copied() }).collect()
     }
 
     /// True if the host itself has this address on an interface. Addresses that only a `local`
@@ -74,12 +64,10 @@ impl Snapshot {
         frontends: &BTreeSet<Ipv4Addr>,
         members: &BTreeSet<Ipv4Addr>,
     ) -> BTreeSet<u32> {
-        let to_members = members
-            .iter()
-            .filter_map(|member| match self.next_hops.get(member)? {
-                Ok(next_hop) => Some(next_hop.ifindex),
-                Err(why) => why.ifindex(),
-            });
+        let to_members = members.iter().filter_map(|member| match self.next_hops.get(member)? {
+            Ok(next_hop) => Some(next_hop.ifindex),
+            Err(why) => why.ifindex(),
+        });
         let networks = self.interface_routes.iter();
         let to_networks = networks.filter(|route| holds_any(route.prefix, frontends));
         let owners = self.addresses.iter();

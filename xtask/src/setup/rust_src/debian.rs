@@ -23,7 +23,7 @@ pub(crate) fn unpack(release: &str, dir: &Path) -> Result<()> {
     let source = Source::find()?;
     let state = dir.join("apt");
     let package = download(&source, release, &state)?;
-    extract(&package, dir)?;
+    extract(&package, release, dir)?;
     fs::remove_dir_all(&state).with_context(|| format!("cannot remove {}", state.display()))
 }
 
@@ -132,7 +132,7 @@ impl PrivateApt {
 }
 
 /// Takes the one folder that cargo needs: 70 MB of 430.
-fn extract(package: &Path, dir: &Path) -> Result<()> {
+fn extract(package: &Path, release: &str, dir: &Path) -> Result<()> {
     let mut unpack = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
         .arg(package)
@@ -141,9 +141,13 @@ fn extract(package: &Path, dir: &Path) -> Result<()> {
         .context("cannot start dpkg-deb")?;
     let tar = unpack.stdout.take().context("dpkg-deb has no output")?;
     let taken = Command::new("tar")
+<<<<<<< HEAD
         .args(["--extract", "--strip-components=4", "--wildcards", "--directory"])
+=======
+        .args(["--extract", "--strip-components=4", "--directory"])
+>>>>>>> xtask
         .arg(dir)
-        .arg("./usr/src/rustc-*/library/*")
+        .arg(format!("./usr/src/rustc-{release}/library"))
         .stdin(tar)
         .status()
         .context("cannot start tar")?;

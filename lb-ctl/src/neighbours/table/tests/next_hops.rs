@@ -11,19 +11,8 @@ struct Case {
 
 #[allow(clippy::too_many_lines, reason = "a table, a row for each sentence")]
 fn cases() -> Vec<Case> {
-    let down = |up, carrier| {
-        Fact::Link(Link {
-            up,
-            carrier,
-            ..link(LAN, "lan0")
-        })
-    };
-    let no_neighbour = |address| {
-        Err(Why::NoNeighbour {
-            ifindex: LAN,
-            address,
-        })
-    };
+    let down = |up, carrier| Fact::Link(Link { up, carrier, ..link(LAN, "lan0") });
+    let no_neighbour = |address| Err(Why::NoNeighbour { ifindex: LAN, address });
     vec![
         Case {
             sentence: "an on-link member that answers is reached at its own MAC address",
@@ -78,20 +67,14 @@ fn cases() -> Vec<Case> {
             member: MEMBER,
             route: on_link(WAN),
             facts: vec![Fact::Neighbour(key(MEMBER), answering())],
-            answer: Err(Why::NoNeighbour {
-                ifindex: WAN,
-                address: MEMBER,
-            }),
+            answer: Err(Why::NoNeighbour { ifindex: WAN, address: MEMBER }),
             need: Some((MEMBER, Need::Resolve)),
         },
         Case {
             sentence: "a neighbour that was forgotten is to be resolved again",
             member: MEMBER,
             route: on_link(LAN),
-            facts: vec![
-                Fact::Neighbour(key(MEMBER), answering()),
-                Fact::NeighbourGone(key(MEMBER)),
-            ],
+            facts: vec![Fact::Neighbour(key(MEMBER), answering()), Fact::NeighbourGone(key(MEMBER))],
             answer: no_neighbour(MEMBER),
             need: Some((MEMBER, Need::Resolve)),
         },
@@ -99,13 +82,7 @@ fn cases() -> Vec<Case> {
             sentence: "a permanent neighbour is used and left alone",
             member: MEMBER,
             route: on_link(LAN),
-            facts: vec![Fact::Neighbour(
-                key(MEMBER),
-                Neighbour {
-                    ours_to_refresh: false,
-                    ..answering()
-                },
-            )],
+            facts: vec![Fact::Neighbour(key(MEMBER), Neighbour { ours_to_refresh: false, ..answering() })],
             answer: Ok(next_hop(1500)),
             need: None,
         },

@@ -9,11 +9,7 @@ fn changes_name_members_that_differ_appeared_or_left() {
     table.learn(Fact::Neighbour(key(MEMBER), answering()));
     table.set_routes([(MEMBER, on_link(LAN)), (ROUTED, Route::Unreachable)].into());
     let changes = table.snapshot().changes_since(&before);
-    let expected = [
-        (MEMBER, Some(Ok(next_hop(1500)))),
-        (other, None),
-        (ROUTED, Some(Err(Why::NoRoute))),
-    ];
+    let expected = [(MEMBER, Some(Ok(next_hop(1500)))), (other, None), (ROUTED, Some(Err(Why::NoRoute)))];
     let expected = expected.map(|(address, next_hop)| Update { address, next_hop });
     assert_eq!(changes, expected);
     assert_eq!(before.changes_since(&before), []);
@@ -31,43 +27,18 @@ fn interfaces_toward_frontends_and_members() {
     let lan_address = Ipv4Addr::new(10, 0, 1, 80);
     let elsewhere = Ipv4Addr::new(203, 0, 113, 10);
     let rows: [Row<'_>; 7] = [
-        (
-            "a member counts with its route, resolved or not",
-            &[],
-            &[MEMBER],
-            &[LAN],
-        ),
-        (
-            "a tunnel carries no XDP program of ours",
-            &[],
-            &[ROUTED],
-            &[],
-        ),
-        (
-            "a frontend in the WAN's network is found there",
-            &[wan_address],
-            &[],
-            &[WAN],
-        ),
+        ("a member counts with its route, resolved or not", &[], &[MEMBER], &[LAN]),
+        ("a tunnel carries no XDP program of ours", &[], &[ROUTED], &[]),
+        ("a frontend in the WAN's network is found there", &[wan_address], &[], &[WAN]),
         (
             "a frontend in the LAN's network has clients on the LAN and beyond the default route",
             &[lan_address],
             &[],
             &[LAN, WAN],
         ),
-        (
-            "a routed frontend is found behind the default route",
-            &[elsewhere],
-            &[],
-            &[WAN],
-        ),
+        ("a routed frontend is found behind the default route", &[elsewhere], &[], &[WAN]),
         ("both kinds add up", &[elsewhere], &[MEMBER], &[LAN, WAN]),
-        (
-            "without frontends the default route leads to nobody",
-            &[],
-            &[],
-            &[],
-        ),
+        ("without frontends the default route leads to nobody", &[], &[], &[]),
     ];
     for (sentence, frontends, members, expected) in rows {
         let frontends = frontends.iter().copied().collect();
@@ -80,14 +51,9 @@ fn interfaces_toward_frontends_and_members() {
 #[test]
 fn a_member_whose_link_is_down_still_names_the_interface() {
     let mut table = host();
-    table.learn(Fact::Link(Link {
-        up: false,
-        ..link(LAN, "lan0")
-    }));
+    table.learn(Fact::Link(Link { up: false, ..link(LAN, "lan0") }));
     table.set_routes([(MEMBER, Route::Unreachable)].into());
-    let found = table
-        .snapshot()
-        .interfaces_toward(&BTreeSet::new(), &[MEMBER].into());
+    let found = table.snapshot().interfaces_toward(&BTreeSet::new(), &[MEMBER].into());
     assert_eq!(found, [LAN].into());
 }
 
@@ -96,21 +62,11 @@ fn an_address_of_its_own_leads_to_its_interface_but_not_to_the_loopback() {
     let mut table = host();
     table.set_interface_routes(BTreeSet::new());
     let frontend = Ipv4Addr::new(203, 0, 113, 10);
-    let loopback = Link {
-        ethernet: false,
-        ..link(1, "lo")
-    };
+    let loopback = Link { ethernet: false, ..link(1, "lo") };
     table.learn(Fact::Link(loopback));
     for ifindex in [1, WAN] {
-        let prefix = Prefix {
-            address: frontend,
-            length: 32,
-        };
-        table.learn(Fact::Address(InterfaceAddress {
-            ifindex,
-            address: frontend,
-            prefix,
-        }));
+        let prefix = Prefix { address: frontend, length: 32 };
+        table.learn(Fact::Address(InterfaceAddress { ifindex, address: frontend, prefix }));
     }
     let snapshot = table.snapshot();
     assert!(snapshot.is_own(frontend));
@@ -143,10 +99,7 @@ fn a_prefix_contains_what_shares_its_bits() {
 #[test]
 fn reasons_name_the_interface() {
     let snapshot = host().snapshot();
-    let why = Why::NoNeighbour {
-        ifindex: LAN,
-        address: GATEWAY,
-    };
+    let why = Why::NoNeighbour { ifindex: LAN, address: GATEWAY };
     let told = snapshot.describe(why);
     assert_eq!(told, "10.0.1.1 does not answer ARP on lan0");
     let told = snapshot.describe(Why::LinkDown { ifindex: 77 });
