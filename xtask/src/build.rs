@@ -55,11 +55,7 @@ pub(crate) fn cargo_for_bpf(subcommand: &str, toolchain: &Toolchain) -> Command 
     let mut cargo = shell::cargo();
     cargo
         .current_dir(workspace::root())
-<<<<<<< HEAD
-        .args([subcommand, "--quiet", "--package", "lb-ebpf", "--target", triple])
-=======
         .args([subcommand, "--package", "lb-ebpf", "--target", triple])
->>>>>>> xtask
         .args(["-Z", "build-std=core", "--target-dir"])
         .arg(workspace::ebpf_dir().join("build"))
         // `-Z build-std` is not stable yet; the compiler is, and stays the pinned one.

@@ -1,6 +1,8 @@
 //! `cargo xtask`: everything that a developer runs.
 
 mod build;
+mod check;
+mod ci;
 mod setup;
 mod shell;
 mod test;
@@ -20,6 +22,10 @@ enum Command {
     Build(build::Args),
     /// Run all tests that need no other kernel, set-up included
     Test(test::Args),
+    /// Check what a reviewer would have to remember
+    Check,
+    /// Run all that has to hold before a change is merged
+    Ci(ci::Args),
 }
 
 fn main() -> ExitCode {
@@ -27,6 +33,8 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::main(&args),
         Command::Build(args) => build::main(&args),
         Command::Test(args) => test::main(&args),
+        Command::Check => check::run(),
+        Command::Ci(args) => ci::main(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@
 //! folders whose names say the versions; each is made aside and renamed when it is complete.
 
 mod apt;
+pub(crate) mod cargo_deny;
 mod facts;
 mod kernel;
 mod linker;

@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -15,6 +16,20 @@ const TAIL_LINES: usize = 30;
 /// The cargo that called us, else the one in `PATH`.
 pub(crate) fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+}
+
+/// Builds a program of a pinned version, with the versions that it was released with, below `root`.
+pub(crate) fn cargo_install(package: &str, version: &str, root: &Path) -> Command {
+    let mut cargo = cargo();
+    cargo
+        .args(["install", package, "--version", version, "--locked", "--root"])
+        .arg(root)
+        // It builds in a temporary folder of its own, and with none of what is set for our code.
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("RUSTFLAGS")
+        // Debug information would double its size and add a third to the time.
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
+    cargo
 }
 
 /// Runs to the end with our own output; an error when it fails.

@@ -16,7 +16,7 @@ use crate::{
 use binaries::Binary;
 use summary::Summary;
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct Args {
     /// Only this level (may be given several times); all of them else
     #[arg(long, value_enum)]
@@ -61,8 +61,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 
 fn levels(asked: &[Level]) -> Vec<Level> {
     let all = Level::value_variants().iter().copied();
-    all.filter(|level| asked.is_empty() || asked.contains(level))
-        .collect()
+    all.filter(|level| asked.is_empty() || asked.contains(level)).collect()
 }
 
 /// Brings what the levels need. A level that cannot run here is an error, not a skipped level.
@@ -74,22 +73,12 @@ fn prepare(levels: &[Level]) -> Result<()> {
     Ok(())
 }
 
-fn run(
-    level: Level,
-    binaries: &[Binary],
-    filter: Option<&str>,
-    summary: &mut Summary,
-) -> Result<()> {
+fn run(level: Level, binaries: &[Binary], filter: Option<&str>, summary: &mut Summary) -> Result<()> {
     for binary in binaries.iter().filter(|binary| binary.level == level) {
         println!("\n-- {} {}", binary.package, binary.target);
         let start = Instant::now();
         let count = watch::run(&mut binary.command(filter))?;
-        summary.add(
-            level,
-            &format!("{} {}", binary.package, binary.target),
-            count,
-            start.elapsed(),
-        );
+        summary.add(level, &format!("{} {}", binary.package, binary.target), count, start.elapsed());
     }
     if level == Level::Unit {
         println!("\n-- examples in the documentation");
@@ -109,9 +98,6 @@ mod tests {
     fn without_a_choice_all_levels_run_from_fast_to_slow() {
         let all = [Level::Unit, Level::Native, Level::Kernel, Level::Lab];
         assert_eq!(levels(&[]), all);
-        assert_eq!(
-            levels(&[Level::Lab, Level::Unit]),
-            [Level::Unit, Level::Lab]
-        );
+        assert_eq!(levels(&[Level::Lab, Level::Unit]), [Level::Unit, Level::Lab]);
     }
 }

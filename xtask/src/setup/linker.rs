@@ -20,18 +20,11 @@ pub(crate) fn find() -> Option<PathBuf> {
 pub(crate) fn build(major: u32) -> Result<()> {
     let prefix = llvm::prefix(major).with_context(|| format!("LLVM {major} is not there"))?;
     tool::install(&name(), |dir| {
-        let mut cargo = shell::cargo();
+        let mut cargo = shell::cargo_install("bpf-linker", VERSION, dir);
         cargo
-            .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--no-default-features"])
-            .args(["--features", &format!("llvm-{major}")])
-            .arg("--root")
-            .arg(dir)
-            .env("LLVM_PREFIX", prefix)
-            // A temporary folder of cargo's own, and none of what this repository sets.
-            .env_remove("CARGO_TARGET_DIR")
-            .env_remove("RUSTFLAGS")
-            // Symbols would double its size and add a third to the time.
-            .env("CARGO_PROFILE_RELEASE_DEBUG", "0");
+            .args(["--no-default-features", "--features"])
+            .arg(format!("llvm-{major}"))
+            .env("LLVM_PREFIX", prefix);
         shell::slowly(
             &format!("building bpf-linker {VERSION} with LLVM {major}"),
             "about a minute on 2 cores",

@@ -111,8 +111,7 @@ fn binary(message: &Value) -> Option<Binary> {
 fn package(id: &str) -> Option<String> {
     let (place, version) = id.rsplit_once('#')?;
     let name = version.split_once('@').map(|(name, _)| name);
-    name.or_else(|| place.rsplit('/').next())
-        .map(ToOwned::to_owned)
+    name.or_else(|| place.rsplit('/').next()).map(ToOwned::to_owned)
 }
 
 fn level(package: &str, target: &str, privileged: bool) -> Level {

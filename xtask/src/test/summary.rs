@@ -103,16 +103,8 @@ impl fmt::Display for Line {
 mod tests {
     use super::*;
 
-    const GOOD: Count = Count {
-        passed: 2,
-        failed: 0,
-        ignored: 0,
-    };
-    const BAD: Count = Count {
-        passed: 1,
-        failed: 1,
-        ignored: 1,
-    };
+    const GOOD: Count = Count { passed: 2, failed: 0, ignored: 0 };
+    const BAD: Count = Count { passed: 1, failed: 1, ignored: 1 };
 
     fn summary(entries: &[(Level, Count)]) -> Summary {
         let mut summary = Summary::default();
@@ -124,8 +116,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_say_all_by_level() {
-        let shown =
-            summary(&[(Level::Unit, GOOD), (Level::Unit, GOOD), (Level::Lab, BAD)]).to_string();
+        let shown = summary(&[(Level::Unit, GOOD), (Level::Unit, GOOD), (Level::Lab, BAD)]).to_string();
         assert_eq!(
             shown,
             "Unit        4 passed, 0 failed in 2.0 s\n\
@@ -144,21 +135,13 @@ mod tests {
     fn a_level_that_ran_nothing_is_an_error() {
         let mut none = summary(&[(Level::Unit, GOOD)]);
         none.touch(Level::Lab);
-        assert_eq!(
-            none.verdict(None).unwrap_err().to_string(),
-            "no tests on level: Lab"
-        );
+        assert_eq!(none.verdict(None).unwrap_err().to_string(), "no tests on level: Lab");
         assert!(none.verdict(Some("name")).is_ok());
     }
 
     #[test]
     fn a_filter_that_fits_nothing_is_an_error() {
         let none = summary(&[(Level::Unit, Count::default())]);
-        assert!(
-            none.verdict(Some("typo"))
-                .unwrap_err()
-                .to_string()
-                .contains("typo")
-        );
+        assert!(none.verdict(Some("typo")).unwrap_err().to_string().contains("typo"));
     }
 }

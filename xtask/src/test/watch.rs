@@ -16,23 +16,16 @@ pub(crate) fn run(command: &mut Command) -> Result<Count> {
         .spawn()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
     let mut printed = Vec::new();
-    let mut out = child
-        .stdout
-        .take()
-        .context("a test program has no output")?;
+    let mut out = child.stdout.take().context("a test program has no output")?;
     let mut chunk = [0; 4096];
     // Not by lines: the name of a running test is the start of an unfinished one.
     loop {
-        let length = out
-            .read(&mut chunk)
-            .context("cannot read a test program's output")?;
+        let length = out.read(&mut chunk).context("cannot read a test program's output")?;
         if length == 0 {
             break;
         }
         let mut terminal = std::io::stdout().lock();
-        terminal
-            .write_all(&chunk[..length])
-            .and_then(|()| terminal.flush())?;
+        terminal.write_all(&chunk[..length]).and_then(|()| terminal.flush())?;
         printed.extend_from_slice(&chunk[..length]);
     }
     let status = child.wait().context("cannot wait for a test program")?;
@@ -72,26 +65,12 @@ mod tests {
         let printed = "test a ... ok\n\
             test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.1s\n\
             test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
-        assert_eq!(
-            read(printed),
-            Count {
-                passed: 7,
-                failed: 2,
-                ignored: 1
-            }
-        );
+        assert_eq!(read(printed), Count { passed: 7, failed: 2, ignored: 1 });
     }
 
     #[test]
     fn a_program_that_dies_counts_as_a_failure() {
         let count = run(Command::new("sh").args(["-c", "kill -9 $$"])).unwrap();
-        assert_eq!(
-            count,
-            Count {
-                passed: 0,
-                failed: 1,
-                ignored: 0
-            }
-        );
+        assert_eq!(count, Count { passed: 0, failed: 1, ignored: 0 });
     }
 }

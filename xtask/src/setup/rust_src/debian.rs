@@ -141,11 +141,7 @@ fn extract(package: &Path, release: &str, dir: &Path) -> Result<()> {
         .context("cannot start dpkg-deb")?;
     let tar = unpack.stdout.take().context("dpkg-deb has no output")?;
     let taken = Command::new("tar")
-<<<<<<< HEAD
-        .args(["--extract", "--strip-components=4", "--wildcards", "--directory"])
-=======
         .args(["--extract", "--strip-components=4", "--directory"])
->>>>>>> xtask
         .arg(dir)
         .arg(format!("./usr/src/rustc-{release}/library"))
         .stdin(tar)
