@@ -19,6 +19,8 @@ pub mod pipeline;
 pub mod reason;
 pub mod reply;
 pub mod tables;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod track;
 pub mod units;
 pub mod window;

@@ -5,5 +5,7 @@
 
 pub mod compile;
 pub mod config;
+pub mod dataplane;
 pub mod health;
 pub mod neighbours;
+pub mod state;

@@ -1,0 +1,109 @@
+//! The data plane as the controller sees it: one trait, three implementations.
+//!
+//! `bpf` is the real one, `fake` keeps everything in memory, `faulty` fails on purpose. Only
+//! `reconcile` holds one: it is the single writer.
+
+pub mod bpf;
+pub mod fake;
+pub mod faulty;
+
+use std::sync::Arc;
+
+use lb_common::abi::sieve;
+use lb_common::abi::{
+    AddressFlags, Counter, FlowKey, FlowWord, Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey,
+    RuleStats,
+};
+use lb_common::units::{Addr, MemberId};
+
+use crate::state::{AccessEntry, MapState};
+
+/// One write. `None` deletes; deleting what is not there is no error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Makes the rules of an epoch effective, among others.
+    Root(Root),
+    Sieve(Box<[u64; sieve::WORDS]>),
+    Rule(RuleKey, Option<Rule>),
+    Address(Addr, Option<AddressFlags>),
+    Access(AccessEntry, bool),
+    /// A ring from its first slot on.
+    Ring(u32, Arc<Vec<MemberId>>),
+    /// A word of a health set.
+    Health(u32, u64),
+    Member(MemberId, Option<Member>),
+    Owner(Addr, Option<Owner>),
+    Reverse(ReverseKey, Option<Reverse>),
+}
+
+/// Why a data plane could not do as it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A write or read of a map failed.
+    #[error("map {map}: {what}: {cause}")]
+    Map { map: &'static str, what: String, cause: String },
+    /// Program or maps could not be loaded, found or attached.
+    #[error("{what}: {cause}\n  {cure}")]
+    Setup { what: String, cause: String, cure: String },
+}
+
+/// Which table of exceptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowTable {
+    Pending,
+    Confirmed,
+}
+
+/// All counters, summed over CPUs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// By reason number.
+    pub reasons: Vec<Counter>,
+    /// By event number.
+    pub events: Vec<u64>,
+}
+
+/// How the program is attached to an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attachment {
+    Native,
+    Generic,
+}
+
+/// Room in the maps; the limits that `compile` keeps to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub slots: u32,
+    pub health_words: u32,
+    pub rules: u32,
+    pub confirmed: u32,
+    pub pending: u32,
+}
+
+/// Reads and writes the maps that packets see.
+pub trait Dataplane: Send {
+    /// What the maps hold, apart from flows and counters.
+    fn read(&self) -> Result<MapState, Error>;
+    /// Carries out one change.
+    fn write(&mut self, change: &Change) -> Result<(), Error>;
+    /// Walks a table of exceptions in batches.
+    fn flows(&self, table: FlowTable, visit: &mut dyn FnMut(&FlowKey, FlowWord)) -> Result<(), Error>;
+    /// Deletes an exception.
+    fn forget(&mut self, table: FlowTable, key: &FlowKey) -> Result<(), Error>;
+    /// Counters of reasons and events.
+    fn counters(&self) -> Result<Counters, Error>;
+    /// Counters of one rule by its statistics number.
+    fn rule_stats(&self, stats: u32) -> Result<RuleStats, Error>;
+    /// New connections of a member.
+    fn member_opened(&self, member: MemberId) -> Result<u64, Error>;
+    /// The data plane's clock, in jiffies, and how many of them make a second.
+    fn clock(&self) -> Result<(u64, u32), Error>;
+    /// Room in the maps.
+    fn limits(&self) -> Limits;
+    /// Attaches the program to an interface, or leaves it attached.
+    fn attach(&mut self, ifindex: u32, mode: crate::config::model::XdpMode) -> Result<Attachment, Error>;
+    /// Takes the program off an interface.
+    fn detach(&mut self, ifindex: u32) -> Result<(), Error>;
+    /// Where the program is attached.
+    fn attached(&self) -> Vec<(u32, Attachment)>;
+}

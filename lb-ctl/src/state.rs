@@ -1,0 +1,64 @@
+//! What the maps hold: the result of compiling, and of reading them back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use lb_common::abi::sieve::{self, Cell};
+use lb_common::abi::{AddressFlags, Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey};
+use lb_common::units::{Addr, MemberId};
+
+/// Everything that user space writes into maps, flows and counters apart.
+///
+/// The same value describes what should be there (`compile`) and what is (`Dataplane::read`), so
+/// that `plan` can tell the difference.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MapState {
+    pub root: Root,
+    pub rules: BTreeMap<RuleKey, Rule>,
+    pub addresses: BTreeMap<Addr, AddressFlags>,
+    pub access: BTreeSet<AccessEntry>,
+    /// Rings by their first slot.
+    pub rings: BTreeMap<u32, Arc<Vec<MemberId>>>,
+    /// Words of health sets by their index.
+    pub health: BTreeMap<u32, u64>,
+    pub members: BTreeMap<MemberId, Member>,
+    pub owners: BTreeMap<Addr, Owner>,
+    pub reverse: BTreeMap<ReverseKey, Reverse>,
+}
+
+/// A prefix in an access list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccessEntry {
+    /// [`Rule::access`].
+    pub list: u32,
+    /// Network address.
+    pub address: Addr,
+    /// 0..=32.
+    pub length: u8,
+}
+
+impl MapState {
+    /// The sieve that these addresses and members ask for.
+    #[must_use]
+    pub fn sieve(&self) -> Box<[u64; sieve::WORDS]> {
+        let mut words = Box::new([0; sieve::WORDS]);
+        for (address, flags) in &self.addresses {
+            if flags.has(AddressFlags::FRONTEND) {
+                sieve::add(&mut words, *address, Cell::FRONTEND);
+            }
+            if flags.has(AddressFlags::OWN) {
+                sieve::add(&mut words, *address, Cell::OWN);
+            }
+        }
+        for address in self.owners.keys() {
+            sieve::add(&mut words, *address, Cell::MEMBER);
+        }
+        words
+    }
+
+    /// The rules of the epoch in force.
+    pub fn rules_in_force(&self) -> impl Iterator<Item = (&RuleKey, &Rule)> {
+        let epoch = self.root.epoch;
+        self.rules.iter().filter(move |(key, _)| u32::from(key.epoch) == epoch)
+    }
+}
