@@ -183,12 +183,7 @@ async fn tell_changes(shared: Arc<Shared>, events: mpsc::Sender<Event>) {
     }
 }
 
-async fn keep_probing(
-    shared: Arc<Shared>,
-    key: ProbeKey,
-    incarnation: Incarnation,
-    mut schedule: Schedule,
-) {
+async fn keep_probing(shared: Arc<Shared>, key: ProbeKey, incarnation: Incarnation, mut schedule: Schedule) {
     loop {
         let due = schedule.due();
         sleep_until(due.into()).await;

@@ -23,10 +23,7 @@ const BEHIND: Duration = Duration::from_millis(250);
 #[test]
 fn a_thousand_members_with_two_probes_each_are_probed_in_time() {
     let port = start_servers();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(probe_all(port));
 }
 
@@ -34,10 +31,7 @@ fn a_thousand_members_with_two_probes_each_are_probed_in_time() {
 fn start_servers() -> u16 {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
             sender.send(servers::address_of(&listener).port()).unwrap();
@@ -50,48 +44,22 @@ fn start_servers() -> u16 {
 async fn probe_all(port: u16) {
     let (sender, mut events) = mpsc::channel(16);
     let prober = Prober::start(sender);
-    let keys: Vec<ProbeKey> = (0..MEMBERS)
-        .flat_map(|number| probes_of(number, port))
-        .collect();
+    let keys: Vec<ProbeKey> = (0..MEMBERS).flat_map(|number| probes_of(number, port)).collect();
     let cpu_before = cpu_time();
     let before = Instant::now();
-    prober.set_targets(
-        keys.iter()
-            .map(|key| ProbeTarget {
-                key: key.clone(),
-                initial: None,
-            })
-            .collect(),
-    );
+    prober.set_targets(keys.iter().map(|key| ProbeTarget { key: key.clone(), initial: None }).collect());
     let after = Instant::now();
     tokio::time::sleep(RUN).await;
     let lag = prober.lag();
     let end = Instant::now();
     let cpu = cpu_time().saturating_sub(cpu_before);
-    println!(
-        "{lag:?}\n{cpu:?} of processor time in {:?}",
-        before.elapsed()
-    );
+    println!("{lag:?}\n{cpu:?} of processor time in {:?}", before.elapsed());
 
-    let due = |start, end| {
-        keys.iter()
-            .map(|key| due_between(key, start, end))
-            .sum::<u64>()
-    };
-    let (least, most) = (
-        due(after, end.checked_sub(BEHIND).unwrap()),
-        due(before, end),
-    );
+    let due = |start, end| keys.iter().map(|key| due_between(key, start, end)).sum::<u64>();
+    let (least, most) = (due(after, end.checked_sub(BEHIND).unwrap()), due(before, end));
     let started = lag.started + lag.missed;
-    assert!(
-        (least..=most).contains(&started),
-        "{started} of {least} to {most} probes"
-    );
-    assert!(
-        lag.missed * 100 <= least,
-        "{} probes of {least} were left out",
-        lag.missed
-    );
+    assert!((least..=most).contains(&started), "{started} of {least} to {most} probes");
+    assert!(lag.missed * 100 <= least, "{} probes of {least} were left out", lag.missed);
     for (key, report) in prober.snapshot() {
         assert_eq!(report.health, Health::Up, "{key:?} {report:?}");
     }
@@ -103,15 +71,9 @@ async fn probe_all(port: u16) {
 fn probes_of(number: u16, port: u16) -> [ProbeKey; 2] {
     let [high, low] = number.to_be_bytes();
     let address = SocketAddrV4::new(Ipv4Addr::new(127, 1, high, low), port);
-    let every_second = |key| ProbeKey {
-        interval: Duration::from_secs(1),
-        timeout: Duration::from_secs(1),
-        ..key
-    };
-    [
-        every_second(tcp_key(address)),
-        every_second(http_key(address)),
-    ]
+    let every_second =
+        |key| ProbeKey { interval: Duration::from_secs(1), timeout: Duration::from_secs(1), ..key };
+    [every_second(tcp_key(address)), every_second(http_key(address))]
 }
 
 /// Probes of a target added at `start` that are due by `end`.

@@ -24,10 +24,5 @@ fn tcp_key(address: SocketAddrV4) -> ProbeKey {
 }
 
 fn http_key(address: SocketAddrV4) -> ProbeKey {
-    ProbeKey {
-        check: Check::Http {
-            path: "/healthz".into(),
-        },
-        ..tcp_key(address)
-    }
+    ProbeKey { check: Check::Http { path: "/healthz".into() }, ..tcp_key(address) }
 }

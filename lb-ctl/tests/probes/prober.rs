@@ -17,18 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn often(key: ProbeKey) -> ProbeKey {
     let interval = Duration::from_millis(100);
-    ProbeKey {
-        interval,
-        timeout: interval,
-        ..key
-    }
+    ProbeKey { interval, timeout: interval, ..key }
 }
 
 fn new(key: &ProbeKey) -> ProbeTarget {
-    ProbeTarget {
-        key: key.clone(),
-        initial: None,
-    }
+    ProbeTarget { key: key.clone(), initial: None }
 }
 
 fn start() -> (Prober, mpsc::Receiver<Event>) {
@@ -41,12 +34,7 @@ async fn next(events: &mut mpsc::Receiver<Event>) -> Event {
 }
 
 fn report(prober: &Prober, key: &ProbeKey) -> Report {
-    prober
-        .snapshot()
-        .into_iter()
-        .find(|(probed, _)| probed == key)
-        .unwrap()
-        .1
+    prober.snapshot().into_iter().find(|(probed, _)| probed == key).unwrap().1
 }
 
 async fn wait_until(what: &str, condition: impl Fn() -> bool) {
@@ -55,9 +43,7 @@ async fn wait_until(what: &str, condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, polled)
-        .await
-        .unwrap_or_else(|_| panic!("waited in vain: {what}"));
+    timeout(PATIENCE, polled).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
 }
 
 #[tokio::test]
@@ -70,10 +56,7 @@ async fn member_comes_up_goes_down_and_comes_back() {
     prober.set_targets(vec![new(&key)]);
 
     let up = next(&mut events).await;
-    assert_eq!(
-        (&up.key, up.health, up.outcome, up.first),
-        (&key, Health::Up, Outcome::Connected, true)
-    );
+    assert_eq!((&up.key, up.health, up.outcome, up.first), (&key, Health::Up, Outcome::Connected, true));
 
     server.abort();
     let down = next(&mut events).await;
@@ -92,13 +75,9 @@ async fn member_comes_up_goes_down_and_comes_back() {
 
 #[tokio::test]
 async fn targets_that_stay_keep_their_state() {
-    let stays = often(http_key(
-        servers::start(Manner::Says("HTTP/1.1 200 OK\r\n\r\n")).await,
-    ));
+    let stays = often(http_key(servers::start(Manner::Says("HTTP/1.1 200 OK\r\n\r\n")).await));
     let goes = often(tcp_key(servers::closed_port().await));
-    let comes = often(http_key(
-        servers::start(Manner::Says("HTTP/1.1 503 No\r\n\r\n")).await,
-    ));
+    let comes = often(http_key(servers::start(Manner::Says("HTTP/1.1 503 No\r\n\r\n")).await));
     let (prober, mut events) = start();
     prober.set_targets(vec![new(&stays), new(&goes), new(&stays)]);
     for _ in 0..2 {
@@ -108,14 +87,8 @@ async fn targets_that_stay_keep_their_state() {
 
     prober.set_targets(vec![new(&comes), new(&stays)]);
     let event = next(&mut events).await;
-    assert_eq!(
-        (&event.key, event.outcome),
-        (&comes, Outcome::Answered(503))
-    );
-    wait_until("probes go on", || {
-        report(&prober, &stays).probes > before.probes + 2
-    })
-    .await;
+    assert_eq!((&event.key, event.outcome), (&comes, Outcome::Answered(503)));
+    wait_until("probes go on", || report(&prober, &stays).probes > before.probes + 2).await;
     let after = report(&prober, &stays);
     assert_eq!((after.health, after.since), (Health::Up, before.since));
     assert_eq!(prober.snapshot().len(), 2, "what is gone is gone");
@@ -124,22 +97,13 @@ async fn targets_that_stay_keep_their_state() {
 
 #[tokio::test]
 async fn member_taken_over_as_up_is_up_until_the_threshold() {
-    let key = ProbeKey {
-        threshold: 3,
-        ..often(tcp_key(servers::closed_port().await))
-    };
+    let key = ProbeKey { threshold: 3, ..often(tcp_key(servers::closed_port().await)) };
     let (prober, mut events) = start();
-    prober.set_targets(vec![ProbeTarget {
-        key: key.clone(),
-        initial: Some(Health::Up),
-    }]);
+    prober.set_targets(vec![ProbeTarget { key: key.clone(), initial: Some(Health::Up) }]);
     assert_eq!(report(&prober, &key).health, Health::Up);
     wait_until("a first failure", || report(&prober, &key).probes > 0).await;
     let event = next(&mut events).await;
-    assert_eq!(
-        (event.health, event.outcome, event.first),
-        (Health::Down, Outcome::Refused, false)
-    );
+    assert_eq!((event.health, event.outcome, event.first), (Health::Down, Outcome::Refused, false));
     assert!(report(&prober, &key).failures >= 3);
 }
 
@@ -151,11 +115,7 @@ async fn two_probes_of_one_port_live_beside_each_other() {
     prober.set_targets(vec![new(&tcp), new(&http)]);
     for _ in 0..2 {
         let event = next(&mut events).await;
-        let expected = if event.key == tcp {
-            Health::Up
-        } else {
-            Health::Down
-        };
+        let expected = if event.key == tcp { Health::Up } else { Health::Down };
         assert_eq!(event.health, expected, "{:?}", event.key);
     }
 }
@@ -165,22 +125,13 @@ async fn two_probes_of_one_port_live_beside_each_other() {
 async fn slow_receiver_loses_no_state() {
     let port = servers::closed_port().await.port();
     let member = |number: u8| SocketAddrV4::new(Ipv4Addr::new(127, 0, 2, number), port);
-    let keys: Vec<ProbeKey> = (1..=100)
-        .map(|number| often(tcp_key(member(number))))
-        .collect();
+    let keys: Vec<ProbeKey> = (1..=100).map(|number| often(tcp_key(member(number)))).collect();
     let (sender, mut events) = mpsc::channel(1);
     let prober = Prober::start(sender);
     prober.set_targets(keys.iter().map(new).collect());
-    let all_are = |health| {
-        prober
-            .snapshot()
-            .iter()
-            .all(|(_, report)| report.health == health)
-    };
+    let all_are = |health| prober.snapshot().iter().all(|(_, report)| report.health == health);
     wait_until("all down", || all_are(Health::Down)).await;
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
-        .await
-        .unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.unwrap();
     tokio::spawn(servers::serve(listener, Manner::ClosesAtOnce));
     wait_until("all up", || all_are(Health::Up)).await;
 

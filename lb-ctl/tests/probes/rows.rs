@@ -23,10 +23,7 @@ async fn outcome_of(key: &ProbeKey) -> Outcome {
         if let Some(closing) = probed.closing {
             closing.finish().await;
         }
-        if !matches!(
-            probed.outcome,
-            Outcome::LocalFailure(LocalFailure::HeldUp(_))
-        ) {
+        if !matches!(probed.outcome, Outcome::LocalFailure(LocalFailure::HeldUp(_))) {
             return probed.outcome;
         }
     }
@@ -37,93 +34,26 @@ async fn outcome_of(key: &ProbeKey) -> Outcome {
 async fn http() {
     let rows = [
         ("200", Manner::Says(OK), Outcome::Answered(200)),
-        (
-            "200 from a server that does not close",
-            Manner::SaysAndStays(OK),
-            Outcome::Answered(200),
-        ),
-        (
-            "200 without waiting for the request",
-            Manner::SaysFirst(OK),
-            Outcome::Answered(200),
-        ),
-        (
-            "200 after a while",
-            Manner::SaysLate(OK),
-            Outcome::Answered(200),
-        ),
-        (
-            "200 after an interim answer",
-            Manner::Says(HINTS),
-            Outcome::Answered(200),
-        ),
-        (
-            "200, then a reset",
-            Manner::SaysAndResets(OK),
-            Outcome::Answered(200),
-        ),
-        (
-            "a redirect is not followed",
-            Manner::Says(MOVED),
-            Outcome::Answered(301),
-        ),
-        (
-            "401",
-            Manner::Says("HTTP/1.1 401 Unauthorized\r\n\r\n"),
-            Outcome::Answered(401),
-        ),
-        (
-            "403",
-            Manner::Says("HTTP/1.1 403 Forbidden\r\n\r\n"),
-            Outcome::Answered(403),
-        ),
-        (
-            "404",
-            Manner::Says("HTTP/1.1 404 Not Found\r\n\r\n"),
-            Outcome::Answered(404),
-        ),
-        (
-            "500",
-            Manner::Says("HTTP/1.0 500 Oh\r\n\r\n"),
-            Outcome::Answered(500),
-        ),
+        ("200 from a server that does not close", Manner::SaysAndStays(OK), Outcome::Answered(200)),
+        ("200 without waiting for the request", Manner::SaysFirst(OK), Outcome::Answered(200)),
+        ("200 after a while", Manner::SaysLate(OK), Outcome::Answered(200)),
+        ("200 after an interim answer", Manner::Says(HINTS), Outcome::Answered(200)),
+        ("200, then a reset", Manner::SaysAndResets(OK), Outcome::Answered(200)),
+        ("a redirect is not followed", Manner::Says(MOVED), Outcome::Answered(301)),
+        ("401", Manner::Says("HTTP/1.1 401 Unauthorized\r\n\r\n"), Outcome::Answered(401)),
+        ("403", Manner::Says("HTTP/1.1 403 Forbidden\r\n\r\n"), Outcome::Answered(403)),
+        ("404", Manner::Says("HTTP/1.1 404 Not Found\r\n\r\n"), Outcome::Answered(404)),
+        ("500", Manner::Says("HTTP/1.0 500 Oh\r\n\r\n"), Outcome::Answered(500)),
         ("never an answer", Manner::Silent, TIMED_OUT),
-        (
-            "half a status line, then silence",
-            Manner::SaysAndStays("HTTP/1.1 20"),
-            TIMED_OUT,
-        ),
-        (
-            "half a status line, then the end",
-            Manner::Says("HTTP/1.1 20"),
-            Outcome::Closed,
-        ),
-        (
-            "half a head, then the end",
-            Manner::Says("HTTP/1.1 200 OK\r\nA: b"),
-            Outcome::Closed,
-        ),
-        (
-            "one byte at a time, too slowly",
-            Manner::SaysSlowly(MOVED),
-            TIMED_OUT,
-        ),
-        (
-            "headers without end",
-            Manner::Repeats("HTTP/1.1 200 OK\r\n"),
-            Outcome::TooLong,
-        ),
-        (
-            "garbage without end",
-            Manner::Repeats("\0\u{1}\u{2}"),
-            Outcome::Malformed,
-        ),
-        (
-            "another protocol",
-            Manner::SaysAndStays("SSH-2.0-OpenSSH"),
-            Outcome::Malformed,
-        ),
+        ("half a status line, then silence", Manner::SaysAndStays("HTTP/1.1 20"), TIMED_OUT),
+        ("half a status line, then the end", Manner::Says("HTTP/1.1 20"), Outcome::Closed),
+        ("half a head, then the end", Manner::Says("HTTP/1.1 200 OK\r\nA: b"), Outcome::Closed),
+        ("one byte at a time, too slowly", Manner::SaysSlowly(MOVED), TIMED_OUT),
+        ("headers without end", Manner::Repeats("HTTP/1.1 200 OK\r\n"), Outcome::TooLong),
+        ("garbage without end", Manner::Repeats("\0\u{1}\u{2}"), Outcome::Malformed),
+        ("another protocol", Manner::SaysAndStays("SSH-2.0-OpenSSH"), Outcome::Malformed),
         ("resets", Manner::Resets, Outcome::Reset),
+        ("resets without an answer", Manner::ResetsLate, Outcome::Reset),
     ];
     for (name, manner, expected) in rows {
         let key = http_key(servers::start(manner).await);
@@ -137,10 +67,7 @@ async fn http_server_that_closes_at_once_gives_no_answer() {
     let key = http_key(servers::start(Manner::ClosesAtOnce).await);
     for _ in 0..50 {
         let outcome = outcome_of(&key).await;
-        assert!(
-            matches!(outcome, Outcome::Closed | Outcome::Reset),
-            "{outcome:?}"
-        );
+        assert!(matches!(outcome, Outcome::Closed | Outcome::Reset), "{outcome:?}");
     }
 }
 
@@ -150,17 +77,10 @@ async fn tcp() {
         ("closes when we do", Manner::Says(""), Outcome::Connected),
         ("never closes", Manner::Silent, Outcome::Connected),
         ("closes first", Manner::ClosesAtOnce, Outcome::Connected),
-        (
-            "greets first",
-            Manner::SaysFirst("220 mail.example ready\r\n"),
-            Outcome::Connected,
-        ),
-        (
-            "talks without end",
-            Manner::Repeats("more "),
-            Outcome::Connected,
-        ),
+        ("greets first", Manner::SaysFirst("220 mail.example ready\r\n"), Outcome::Connected),
+        ("talks without end", Manner::Repeats("more "), Outcome::Connected),
         ("resets", Manner::Resets, Outcome::Reset),
+        ("resets when we have said FIN", Manner::ResetsLate, Outcome::Reset),
     ];
     for (name, manner, expected) in rows {
         let key = tcp_key(servers::start(manner).await);
@@ -195,11 +115,7 @@ async fn server_that_closes_only_its_listener_fails_the_next_probe() {
         stream
     });
     assert_eq!(outcome, Outcome::Answered(200));
-    assert_eq!(
-        outcome_of(&key).await,
-        Outcome::Refused,
-        "while the old connection is still open"
-    );
+    assert_eq!(outcome_of(&key).await, Outcome::Refused, "while the old connection is still open");
     drop(accepted);
 }
 
@@ -259,10 +175,7 @@ async fn http_probe_lets_the_server_finish_and_close_first() {
 async fn interval_shorter_than_the_timeout_limits_a_probe() {
     let address = servers::start(Manner::Silent).await;
     let interval = Duration::from_millis(100);
-    let key = ProbeKey {
-        interval,
-        ..http_key(address)
-    };
+    let key = ProbeKey { interval, ..http_key(address) };
     assert_eq!(outcome_of(&key).await, Outcome::TimedOut(interval));
 }
 
@@ -271,12 +184,5 @@ async fn interval_shorter_than_the_timeout_limits_a_probe() {
 async fn tcp_member_that_never_closes_is_healthy_within_a_short_timeout() {
     let address = servers::start(Manner::Silent).await;
     let timeout = Duration::from_millis(300);
-    assert_eq!(
-        outcome_of(&ProbeKey {
-            timeout,
-            ..tcp_key(address)
-        })
-        .await,
-        Outcome::Connected
-    );
+    assert_eq!(outcome_of(&ProbeKey { timeout, ..tcp_key(address) }).await, Outcome::Connected);
 }

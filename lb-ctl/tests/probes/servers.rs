@@ -26,6 +26,8 @@ pub(crate) enum Manner {
     ClosesAtOnce,
     /// Closes with a reset.
     Resets,
+    /// Closes with a reset 50 ms after the connection.
+    ResetsLate,
     /// Reads the request, says this, and closes with a reset.
     SaysAndResets(&'static str),
 }
@@ -67,10 +69,7 @@ pub(crate) async fn deaf() -> (SocketAddrV4, TcpListener, Vec<TcpStream>) {
     let patience = Duration::from_millis(300);
     while let Ok(connected) = tokio::time::timeout(patience, TcpStream::connect(address)).await {
         connections.push(connected.unwrap());
-        assert!(
-            connections.len() < 100,
-            "the listener's queue does not fill"
-        );
+        assert!(connections.len() < 100, "the listener's queue does not fill");
     }
     (address, listener, connections)
 }
@@ -113,6 +112,10 @@ async fn try_answer(mut stream: TcpStream, manner: Manner) -> std::io::Result<()
         }
         Manner::ClosesAtOnce => {}
         Manner::Resets => stream.set_zero_linger()?,
+        Manner::ResetsLate => {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            stream.set_zero_linger()?;
+        }
         Manner::SaysAndResets(text) => {
             read_request(&mut stream).await?;
             stream.write_all(text.as_bytes()).await?;
