@@ -78,7 +78,7 @@ impl From<io::Error> for Outcome {
         #[expect(clippy::wildcard_enum_match_arm, reason = "foreign, open-ended enumeration")]
         match errno {
             E::ECONNREFUSED => Self::Refused,
-            E::ECONNRESET | E::ECONNABORTED | E::EPIPE => Self::Reset,
+            E::ECONNRESET | E::ECONNABORTED | E::EPIPE | E::ENOTCONN => Self::Reset,
             // EPERM and EACCES come from this host's firewall and routes, and EADDRNOTAVAIL says
             // that all its ports are in use.
             E::EMFILE

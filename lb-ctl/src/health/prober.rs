@@ -111,7 +111,8 @@ impl Prober {
         let ProbeTarget { key, initial } = target;
         let health = initial.unwrap_or(Health::Unknown);
         let incarnation = lock(&self.shared.table).add(key.clone(), health, SystemTime::now());
-        let task = keep_probing(Arc::clone(&self.shared), key.clone(), incarnation);
+        let schedule = Schedule::starting(&key, Instant::now());
+        let task = keep_probing(Arc::clone(&self.shared), key.clone(), incarnation, schedule);
         let handle = running.tasks.spawn_on(task, &self.runtime);
         running.targets.insert(key, handle);
     }
@@ -182,8 +183,7 @@ async fn tell_changes(shared: Arc<Shared>, events: mpsc::Sender<Event>) {
     }
 }
 
-async fn keep_probing(shared: Arc<Shared>, key: ProbeKey, incarnation: Incarnation) {
-    let mut schedule = Schedule::starting(&key, Instant::now());
+async fn keep_probing(shared: Arc<Shared>, key: ProbeKey, incarnation: Incarnation, mut schedule: Schedule) {
     loop {
         let due = schedule.due();
         sleep_until(due.into()).await;

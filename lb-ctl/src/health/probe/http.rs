@@ -175,9 +175,30 @@ fn status_of(line: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panic")]
+
     use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
 
     use super::*;
+
+    /// The answer and the reset are both there before the request is sent.
+    #[tokio::test]
+    async fn answer_counts_although_the_request_could_not_be_sent() {
+        for (answer, expected) in [("HTTP/1.1 200 OK\r\n\r\n", Ok(200)), ("", Err(Outcome::Reset))] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            server.write_all(answer.as_bytes()).await.unwrap();
+            server.set_zero_linger().unwrap();
+            drop(server);
+            stream.readable().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(exchange(&mut stream, "GET / HTTP/1.1\r\n\r\n").await, expected);
+        }
+    }
 
     #[test]
     fn request_names_member_agent_and_path() {
