@@ -82,7 +82,7 @@ impl MemberId {
 }
 
 /// Where an inbound packet goes: a member and a port there. 32 bits: member, then port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Target {
     /// The member.
     pub member: MemberId,

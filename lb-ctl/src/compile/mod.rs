@@ -1,1 +1,178 @@
+//! From what people want to what the maps must hold: a pure function, without clock, input or
+//! output.
+//!
+//! It starts from what the maps hold already (`observed`), because labels, regions and views that
+//! packets may still meet must not change their meaning: a member keeps its label, a rule whose
+//! view changes keeps the old one until the transition is over, and what connections may still
+//! need (`carried`) stays.
+
+mod access;
+mod backends;
+mod health;
+mod regions;
 pub mod ring;
+mod services;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use lb_common::abi::{AddressFlags, Member, Root, RuleKey};
+use lb_common::units::{Addr, MemberId, Port, Target};
+
+use crate::config::model::{Config, Protocol, Rule};
+use crate::dataplane::Limits;
+use crate::health::ProbeKey;
+use crate::state::MapState;
+
+pub use health::{Accepting, accepting};
+
+/// A frontend port: what names a rule towards clients, whatever the file calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Service {
+    pub address: Addr,
+    pub port: Port,
+    /// IP protocol number.
+    pub protocol: u8,
+}
+
+impl Service {
+    /// The service of a rule in the maps.
+    #[must_use]
+    pub fn of(key: &RuleKey) -> Self {
+        Self { address: key.address, port: key.port, protocol: key.protocol }
+    }
+
+    /// The service of a rule in the file.
+    #[must_use]
+    pub fn named_by(config: &Config, rule: &Rule) -> Self {
+        Self {
+            address: addr(config.frontend_of(rule).address),
+            port: Port::new(rule.port),
+            protocol: number(rule.protocol),
+        }
+    }
+}
+
+/// What the host knows of the network around it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Addresses of the host itself.
+    pub own: BTreeSet<Ipv4Addr>,
+    /// Next hops of members; the address within is not looked at. Absent while not known.
+    pub next_hops: BTreeMap<Ipv4Addr, Member>,
+}
+
+/// How the data plane counts time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TickRate {
+    /// Jiffies in a second.
+    pub hz: u32,
+    /// [`Root::tick_shift`].
+    pub shift: u32,
+}
+
+impl TickRate {
+    /// A length of time in ticks, rounded up, so that nothing ends early.
+    #[must_use]
+    pub fn ticks(self, length: Duration) -> u32 {
+        let jiffies = (length.as_millis() * u128::from(self.hz)).div_ceil(1000);
+        u32::try_from((jiffies >> self.shift) + 1).unwrap_or(u32::MAX)
+    }
+}
+
+/// All that the maps follow from.
+pub struct Input<'a> {
+    pub config: &'a Config,
+    /// Probes that have found their member healthy.
+    pub healthy: &'a HashMap<ProbeKey, bool>,
+    pub host: &'a Host,
+    /// What the maps hold now.
+    pub observed: &'a MapState,
+    /// Where live exceptions go, by the service that they came for.
+    pub carried: &'a BTreeSet<(Service, Target)>,
+    /// Services whose transition is over.
+    pub settled: &'a BTreeSet<Service>,
+    pub rate: TickRate,
+    pub limits: Limits,
+}
+
+/// Why a valid configuration cannot be put into the maps.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("{what} do not fit: {needed} are needed, {room} fit\n  start lbctl serve with a larger {option}")]
+    NoRoom { what: &'static str, needed: u64, room: u64, option: &'static str },
+    #[error(
+        "{member}:{port} still serves connections that came through {old}, and would now answer for {new}\n  \
+         wait until they have ended (lbctl status shows how many), or use another backendPort"
+    )]
+    StillCarried { member: Ipv4Addr, port: u16, old: String, new: String },
+}
+
+/// Computes the maps. Deterministic: the same input gives the same output.
+pub fn compile(input: &Input<'_>) -> Result<MapState, Refusal> {
+    let labels = backends::labels(input)?;
+    let mut state = MapState { members: backends::members(input, &labels), ..MapState::default() };
+    let lists = access::lists(input)?;
+    state.access = access::entries(&lists);
+    services::write(input, &labels, &lists, &mut state)?;
+    backends::replies(input, &labels, &mut state)?;
+    state.addresses = addresses(input);
+    state.root = root(input, &state);
+    Ok(state)
+}
+
+/// Member labels by address.
+pub(crate) type Labels = BTreeMap<Ipv4Addr, MemberId>;
+
+fn addresses(input: &Input<'_>) -> BTreeMap<Addr, AddressFlags> {
+    let mut addresses = BTreeMap::<Addr, AddressFlags>::new();
+    let mut add = |address: Ipv4Addr, flag| {
+        let flags = addresses.entry(addr(address)).or_default();
+        *flags = flags.with(flag);
+    };
+    for frontend in input.config.frontends() {
+        add(frontend.address, AddressFlags::FRONTEND);
+    }
+    for own in &input.host.own {
+        add(*own, AddressFlags::OWN);
+    }
+    addresses
+}
+
+/// The root: another epoch if any rule is another, and never a shorter life of marks.
+fn root(input: &Input<'_>, state: &MapState) -> Root {
+    let observed = input.observed.root;
+    let longest = state.rules.values().map(|rule| rule.life).max().unwrap_or(0);
+    let epoch = state.rules.keys().next().map_or(observed.epoch, |key| u32::from(key.epoch));
+    Root {
+        epoch,
+        // Marks count in steps of four ticks; one more, because both ends are cut off.
+        mark_life: observed.mark_life.max(longest / 4 + 1),
+        handshake_life: input.rate.ticks(Duration::from_secs(75)),
+        closed_life: input.rate.ticks(Duration::from_secs(10)),
+        half_closed_life: input.rate.ticks(Duration::from_secs(600)),
+        ..observed
+    }
+}
+
+/// An address as the data plane has it.
+#[must_use]
+pub fn addr(address: Ipv4Addr) -> Addr {
+    Addr::from_wire(address.octets())
+}
+
+/// An address as people have it.
+#[must_use]
+pub fn ipv4(address: Addr) -> Ipv4Addr {
+    Ipv4Addr::from(address.wire())
+}
+
+/// The IP protocol number.
+#[must_use]
+pub fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => lb_common::parse::TCP,
+        Protocol::Udp => lb_common::parse::UDP,
+    }
+}

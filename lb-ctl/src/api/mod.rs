@@ -1,0 +1,3 @@
+//! The API between daemon and clients.
+
+pub mod types;

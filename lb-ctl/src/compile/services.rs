@@ -1,0 +1,274 @@
+//! Rules: views, rings, health sets, and the transition from one view to another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lb_common::abi::{Mode, Rule, RuleKey, SLOTS_PER_WORD, View};
+use lb_common::units::{MemberId, Port};
+
+use super::access::{self, Lists};
+use super::regions::Regions;
+use super::ring::{self, RingKey};
+use super::{Input, Labels, Refusal, Service, health};
+use crate::config::model::{self, Distribution, NoHealthyBackends, Pool};
+use crate::state::MapState;
+
+/// Fills in rules, rings and health.
+pub(super) fn write(
+    input: &Input<'_>,
+    labels: &Labels,
+    lists: &Lists,
+    state: &mut MapState,
+) -> Result<(), Refusal> {
+    let before = in_force(input.observed);
+    let rings = place_rings(input, labels, &before, state)?;
+    let sets = place_health(input, labels, &before, state)?;
+    let stats = statistics(input, &before)?;
+    let mut rules = BTreeMap::<Service, Rule>::new();
+    for rule in input.config.rules() {
+        let service = Service::named_by(input.config, rule);
+        let set = sets[&set_key(rule)];
+        let current = View {
+            port: Port::new(rule.backend_port),
+            mode: mode(rule.distribution) as u8,
+            ..rings[rule.pool]
+        };
+        let current = with_health(current, set);
+        let settled = input.settled.contains(&service);
+        let old = before
+            .get(&service)
+            .filter(|_| !settled)
+            .and_then(|before| old_view(before, &current, state, input));
+        let pool = input.config.pool_of(rule);
+        rules.insert(
+            service,
+            Rule {
+                current,
+                old: old.map_or(View::default(), |old| with_health(old, set)),
+                life: input.rate.ticks(rule.idle_timeout.max(pool.transition)),
+                stats: stats[&service],
+                access: access::of_rule(&rule.access, lists),
+                reserved: 0,
+            },
+        );
+    }
+    keep_old_rings(&rules, input.observed, state);
+    state.rules = in_epoch(rules, &before, input);
+    Ok(())
+}
+
+fn in_force(observed: &MapState) -> BTreeMap<Service, Rule> {
+    observed.rules_in_force().map(|(key, rule)| (Service::of(key), *rule)).collect()
+}
+
+fn mode(distribution: Distribution) -> Mode {
+    match distribution {
+        Distribution::FiveTuple => Mode::FiveTuple,
+        Distribution::SourceIp => Mode::SourceIp,
+        Distribution::SourceIpProtocol => Mode::SourceIpProtocol,
+    }
+}
+
+/// The view that connections older than the change follow. One that is there stays: every
+/// connection opened since has an exception where it needs one. None, if nothing changes.
+fn old_view(before: &Rule, current: &View, state: &MapState, input: &Input<'_>) -> Option<View> {
+    let ring_of = |view: &View| input.observed.rings.get(&view.ring_base);
+    let same = |view: &View| {
+        (view.port, view.mode) == (current.port, current.mode)
+            && ring_of(view) == state.rings.get(&current.ring_base)
+    };
+    let old = if before.old.present != 0 {
+        before.old
+    } else if same(&before.current) {
+        return None;
+    } else {
+        before.current
+    };
+    (!same(&old)).then_some(old)
+}
+
+/// A view of each pool's ring, by the pool's index. A ring that is there already stays where it is.
+fn place_rings(
+    input: &Input<'_>,
+    labels: &Labels,
+    before: &BTreeMap<Service, Rule>,
+    state: &mut MapState,
+) -> Result<Vec<View>, Refusal> {
+    let mut regions = Regions::new(input.limits.slots, SLOTS_PER_WORD);
+    let mut there = BTreeMap::<&Arc<Vec<MemberId>>, u32>::new();
+    for view in before.values().flat_map(|rule| [rule.current, rule.old]).filter(|view| view.ring_size != 0) {
+        regions.keep(view.ring_base, view.ring_size);
+        if let Some(ring) = input.observed.rings.get(&view.ring_base) {
+            there.insert(ring, view.ring_base);
+        }
+    }
+    let mut fresh = BTreeMap::<Arc<Vec<MemberId>>, u32>::new();
+    let mut views = Vec::new();
+    for (index, pool) in input.config.pools().iter().enumerate() {
+        let used = input.config.rules().iter().any(|rule| rule.pool == index);
+        let ring = if used { build_ring(input, labels, pool) } else { Arc::default() };
+        let size = u32::try_from(ring.len()).unwrap_or(u32::MAX);
+        let known = there.get(&ring).or_else(|| fresh.get(&ring)).copied();
+        let base = match known {
+            Some(base) => base,
+            None => regions.take(size).ok_or(Refusal::NoRoom {
+                what: "slots of rings",
+                needed: regions.used() + u64::from(size),
+                room: u64::from(input.limits.slots),
+                option: "--slots",
+            })?,
+        };
+        if size != 0 {
+            fresh.insert(Arc::clone(&ring), base);
+            state.rings.insert(base, ring);
+        }
+        views.push(View {
+            ring_base: if size == 0 { 0 } else { base },
+            ring_size: size,
+            present: 1,
+            ..View::default()
+        });
+    }
+    Ok(views)
+}
+
+fn build_ring(input: &Input<'_>, labels: &Labels, pool: &Pool) -> Arc<Vec<MemberId>> {
+    let members: Vec<_> = pool
+        .backends
+        .iter()
+        .filter(|backend| backend.weight > 0)
+        .map(|backend| ring::Member {
+            address: IpAddr::V4(backend.address),
+            weight: backend.weight,
+            id: labels[&backend.address].0,
+        })
+        .collect();
+    if members.is_empty() {
+        return Arc::default();
+    }
+    let [high, low] = input.observed.root.hash_key;
+    let key = RingKey((u128::from(high) << 64 | u128::from(low)).to_be_bytes());
+    let slots = ring::build(key, &members, ring::size_for(pool.max_members));
+    Arc::new(slots.into_iter().map(MemberId).collect())
+}
+
+/// Rules with the same pool, probe and policy share a health set.
+type SetKey = (usize, Option<usize>, NoHealthyBackends);
+
+/// Where a health set lies: first word in the map, words left out before it, words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Set {
+    base: u32,
+    skip: u16,
+    words: u16,
+}
+
+fn set_key(rule: &model::Rule) -> SetKey {
+    (rule.pool, rule.probe, rule.no_healthy_backends)
+}
+
+fn with_health(view: View, set: Set) -> View {
+    View { health_base: set.base, health_skip: set.skip, health_words: set.words, ..view }
+}
+
+/// A place for each health set: the one that a rule of it has already, if the members fit in.
+fn place_health(
+    input: &Input<'_>,
+    labels: &Labels,
+    before: &BTreeMap<Service, Rule>,
+    state: &mut MapState,
+) -> Result<BTreeMap<SetKey, Set>, Refusal> {
+    let mut regions = Regions::new(input.limits.health_words, 1);
+    for view in before.values().map(|rule| rule.current) {
+        regions.keep(view.health_base, u32::from(view.health_words));
+    }
+    let mut sets = BTreeMap::<SetKey, Set>::new();
+    let mut claimed = BTreeSet::new();
+    for rule in input.config.rules() {
+        let key = set_key(rule);
+        if sets.contains_key(&key) {
+            continue;
+        }
+        let (pool, probe) = (input.config.pool_of(rule), input.config.probe_of(rule));
+        let states = health::in_pool(pool, probe, rule.no_healthy_backends, input.healthy);
+        let (skip, words) = health::words(pool, labels, &states);
+        let count = words.len() as u16;
+        let same =
+            before.get(&Service::named_by(input.config, rule)).map(|before| before.current).filter(|view| {
+                view.health_words != 0
+                    && view.health_skip <= skip
+                    && skip + count <= view.health_skip + view.health_words
+                    && !claimed.contains(&view.health_base)
+            });
+        let set = match same {
+            Some(view) => Set { base: view.health_base, skip: view.health_skip, words: view.health_words },
+            None => Set {
+                base: regions.take(u32::from(count)).ok_or(Refusal::NoRoom {
+                    what: "words of health sets",
+                    needed: regions.used() + u64::from(count),
+                    room: u64::from(input.limits.health_words),
+                    option: "--health-words",
+                })?,
+                skip,
+                words: count,
+            },
+        };
+        claimed.insert(set.base);
+        let inside =
+            |word: u16| word.checked_sub(skip - set.skip).and_then(|word| words.get(usize::from(word)));
+        for word in 0..set.words {
+            state.health.insert(set.base + u32::from(word), inside(word).copied().unwrap_or(0));
+        }
+        sets.insert(key, set);
+    }
+    Ok(sets)
+}
+
+/// A number for the statistics of each rule: the one that its service has, else the lowest free.
+fn statistics(
+    input: &Input<'_>,
+    before: &BTreeMap<Service, Rule>,
+) -> Result<BTreeMap<Service, u32>, Refusal> {
+    let carried = input.observed.reverse.values().map(|reverse| reverse.stats);
+    let taken: BTreeSet<u32> = before.values().map(|rule| rule.stats).chain(carried).collect();
+    let mut free = (0..input.limits.rules).filter(|stats| !taken.contains(stats));
+    let services = input.config.rules().iter().map(|rule| Service::named_by(input.config, rule));
+    services
+        .map(|service| {
+            let stats = before.get(&service).map(|rule| rule.stats).or_else(|| free.next());
+            let stats = stats.ok_or(Refusal::NoRoom {
+                what: "rules",
+                needed: input.config.rules().len() as u64,
+                room: u64::from(input.limits.rules),
+                option: "--rules",
+            })?;
+            Ok((service, stats))
+        })
+        .collect()
+}
+
+fn keep_old_rings(rules: &BTreeMap<Service, Rule>, observed: &MapState, state: &mut MapState) {
+    for view in rules.values().map(|rule| rule.old).filter(|view| view.ring_size != 0) {
+        if let Some(ring) = observed.rings.get(&view.ring_base) {
+            state.rings.insert(view.ring_base, Arc::clone(ring));
+        }
+    }
+}
+
+/// The rules under the epoch in force if they are the same, else under the next.
+fn in_epoch(
+    rules: BTreeMap<Service, Rule>,
+    before: &BTreeMap<Service, Rule>,
+    input: &Input<'_>,
+) -> BTreeMap<RuleKey, Rule> {
+    let epoch = input.observed.root.epoch as u8;
+    let epoch = if rules == *before { epoch } else { epoch.wrapping_add(1) };
+    let key = |service: Service| RuleKey {
+        address: service.address,
+        port: service.port,
+        protocol: service.protocol,
+        epoch,
+    };
+    rules.into_iter().map(|(service, rule)| (key(service), rule)).collect()
+}

@@ -1,0 +1,183 @@
+//! From what the maps hold to what they must hold: the writes, in an order that no packet minds.
+//!
+//! Everything that a new rule names is there before the rule, and everything that an old rule
+//! names stays until no packet can find the old rule:
+//!
+//! 1. the sieve lets through whatever either side needs;
+//! 2. members, the way back from them, addresses, access lists, rings, and health as the union of
+//!    both sides: all of it unreachable, or meant for the rules in force as well;
+//! 3. the rules, under an epoch that no packet looks for yet;
+//! 4. entries of the way back that change their frontend, as late as possible: they belong to a
+//!    service that this very change takes away;
+//! 5. the root, which names the new epoch: **this one write makes the change effective**;
+//! 6. health as it is to be; then what nobody needs any more, in the reverse order.
+//!
+//! A failure in 1..=5 is undone by the inverse writes and leaves the old state. Later failures
+//! leave the new state in force and something to tidy up, which the next plan finds by itself.
+
+use std::collections::BTreeMap;
+
+use lb_common::abi::sieve;
+
+use crate::dataplane::Change;
+use crate::state::MapState;
+
+/// Writes in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Up to and with the switch.
+    pub until_effective: Vec<Change>,
+    /// After it.
+    pub tidy: Vec<Change>,
+}
+
+impl Plan {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.until_effective.is_empty() && self.tidy.is_empty()
+    }
+}
+
+/// Plans the way from `observed` to `wanted`.
+#[must_use]
+pub fn plan(observed: &MapState, wanted: &MapState) -> Plan {
+    let mut plan = Plan::default();
+    sieves(observed, wanted, &mut plan);
+    members(observed, wanted, &mut plan);
+    let overridden = ways_back(observed, wanted, &mut plan);
+    addresses_and_access(observed, wanted, &mut plan);
+    rings_and_health(observed, wanted, &mut plan);
+    rules(observed, wanted, &mut plan);
+    plan.until_effective.extend(overridden);
+    if observed.root != wanted.root {
+        plan.until_effective.push(Change::Root(wanted.root));
+    }
+    plan.tidy.reverse();
+    plan
+}
+
+/// The write that takes a change back, given what the maps held before it.
+#[must_use]
+pub fn inverse(change: &Change, before: &MapState) -> Option<Change> {
+    Some(match change {
+        Change::Root(_) => Change::Root(before.root),
+        Change::Sieve(_) => Change::Sieve(before.sieve()),
+        Change::Rule(key, _) => Change::Rule(*key, before.rules.get(key).copied()),
+        Change::Address(address, _) => Change::Address(*address, before.addresses.get(address).copied()),
+        Change::Access(entry, _) => Change::Access(*entry, before.access.contains(entry)),
+        Change::Health(index, _) => Change::Health(*index, before.health.get(index).copied()?),
+        Change::Member(label, _) => Change::Member(*label, before.members.get(label).copied()),
+        Change::Owner(address, _) => Change::Owner(*address, before.owners.get(address).copied()),
+        Change::Reverse(key, _) => Change::Reverse(*key, before.reverse.get(key).copied()),
+        // A ring that no rule names is free space.
+        Change::Ring(..) => return None,
+    })
+}
+
+/// What the maps hold after a change.
+pub fn apply(state: &mut MapState, change: &Change) {
+    match change {
+        Change::Root(root) => state.root = *root,
+        Change::Sieve(_) => {}
+        Change::Rule(key, value) => set(&mut state.rules, *key, *value),
+        Change::Address(address, value) => set(&mut state.addresses, *address, *value),
+        Change::Access(entry, true) => {
+            state.access.insert(*entry);
+        }
+        Change::Access(entry, false) => {
+            state.access.remove(entry);
+        }
+        Change::Ring(base, ring) => {
+            state.rings.insert(*base, ring.clone());
+        }
+        Change::Health(index, word) => {
+            state.health.insert(*index, *word);
+        }
+        Change::Member(label, value) => set(&mut state.members, *label, *value),
+        Change::Owner(address, value) => set(&mut state.owners, *address, *value),
+        Change::Reverse(key, value) => set(&mut state.reverse, *key, *value),
+    }
+}
+
+fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
+    };
+}
+
+fn sieves(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
+    let (before, after) = (observed.sieve(), wanted.sieve());
+    let mut both = Box::new([0; sieve::WORDS]);
+    for (index, word) in both.iter_mut().enumerate() {
+        *word = before[index] | after[index];
+    }
+    if both != before {
+        plan.until_effective.push(Change::Sieve(both.clone()));
+    }
+    if after != both {
+        plan.tidy.push(Change::Sieve(after));
+    }
+}
+
+/// Entries of a table that are new or another now go before the switch, those that are gone after.
+fn table<K: Ord + Copy, V: Copy + PartialEq>(
+    observed: &BTreeMap<K, V>,
+    wanted: &BTreeMap<K, V>,
+    plan: &mut Plan,
+    change: impl Fn(K, Option<V>) -> Change,
+) {
+    let changed = wanted.iter().filter(|(key, value)| observed.get(key) != Some(value));
+    plan.until_effective.extend(changed.map(|(&key, &value)| change(key, Some(value))));
+    let gone = observed.keys().filter(|key| !wanted.contains_key(key));
+    plan.tidy.extend(gone.map(|&key| change(key, None)));
+}
+
+fn members(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
+    table(&observed.members, &wanted.members, plan, Change::Member);
+}
+
+/// Reverse entries and owners; returned are the entries that change their frontend.
+fn ways_back(observed: &MapState, wanted: &MapState, plan: &mut Plan) -> Vec<Change> {
+    let mut entries = Plan::default();
+    table(&observed.reverse, &wanted.reverse, &mut entries, Change::Reverse);
+    let moves = |change: &Change| match change {
+        Change::Reverse(key, Some(after)) => observed
+            .reverse
+            .get(key)
+            .is_some_and(|before| (before.address, before.port) != (after.address, after.port)),
+        _ => false,
+    };
+    let (overridden, added) = entries.until_effective.into_iter().partition(moves);
+    plan.until_effective.extend::<Vec<_>>(added);
+    plan.tidy.extend(entries.tidy);
+    table(&observed.owners, &wanted.owners, plan, Change::Owner);
+    overridden
+}
+
+fn addresses_and_access(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
+    table(&observed.addresses, &wanted.addresses, plan, Change::Address);
+    let added = wanted.access.difference(&observed.access);
+    plan.until_effective.extend(added.map(|entry| Change::Access(*entry, true)));
+    let gone = observed.access.difference(&wanted.access);
+    plan.tidy.extend(gone.map(|entry| Change::Access(*entry, false)));
+}
+
+fn rings_and_health(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
+    let fresh = wanted.rings.iter().filter(|(base, ring)| observed.rings.get(base) != Some(ring));
+    plan.until_effective.extend(fresh.map(|(base, ring)| Change::Ring(*base, ring.clone())));
+    for (&index, &word) in &wanted.health {
+        let before = observed.health.get(&index).copied();
+        let both = before.unwrap_or(0) | word;
+        if before != Some(both) {
+            plan.until_effective.push(Change::Health(index, both));
+        }
+        if both != word {
+            plan.tidy.push(Change::Health(index, word));
+        }
+    }
+}
+
+fn rules(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
+    table(&observed.rules, &wanted.rules, plan, Change::Rule);
+}
