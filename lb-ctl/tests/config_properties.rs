@@ -201,3 +201,101 @@ fn large(pools: usize, members: usize, rules: usize) -> String {
     }
     text
 }
+
+/// What a file leaves out, and what its values become, in the words that `lbctl get` will print.
+#[test]
+fn every_default_is_written_out() {
+    let terse = "version: 1
+frontends: [{ name: web, address: 203.0.113.10 }]
+pools: [{ name: '80', backends: [{ name: a, address: 10.0.1.11 }] }]
+probes:
+  - { name: fast, protocol: http, port: 81, path: healthz, interval: 500ms, timeout: 2s }
+  - { name: slow, protocol: tcp, port: 81, interval: 1m, noHealthyBackends: all-up }
+rules:
+  - { name: open, frontend: web, protocol: tcp, port: 80, pool: 80, probe: slow, access: [{ allow: 10.0.0.1 }, { allow: 0.0.0.0/0 }] }
+  - { name: some, frontend: web, protocol: udp, port: 80, pool: 80, access: [{ allow: 10.2.0.0/16 }, { allow: 10.1.0.1 }, { allow: 10.2.0.0/16 }] }
+";
+    let written = serde_yaml::to_string(&load(terse).unwrap()).unwrap();
+    assert_eq!(
+        written,
+        "version: 1
+frontends:
+- name: web
+  address: 203.0.113.10
+pools:
+- name: '80'
+  maxMembers: 40
+  transition: 2h15m
+  forwarding: nat
+  backends:
+  - name: a
+    address: 10.0.1.11
+    weight: 1
+    adminState: none
+probes:
+- name: fast
+  protocol: http
+  port: 81
+  path: /healthz
+  interval: 500ms
+  timeout: 500ms
+  threshold: 2
+  noHealthyBackends: drop
+- name: slow
+  protocol: tcp
+  port: 81
+  interval: 1m
+  timeout: 30s
+  threshold: 2
+  noHealthyBackends: all-up
+rules:
+- name: open
+  frontend: web
+  protocol: tcp
+  port: 80
+  pool: '80'
+  backendPort: 80
+  probe: slow
+  noHealthyBackends: all-up
+  distribution: 5-tuple
+  idleTimeout: 4m
+  tracking: auto
+  tcpReset: false
+  floatingIp: false
+  outboundSnat: false
+  access:
+  - allow: 0.0.0.0/0
+- name: some
+  frontend: web
+  protocol: udp
+  port: 80
+  pool: '80'
+  backendPort: 80
+  noHealthyBackends: drop
+  distribution: 5-tuple
+  idleTimeout: 4m
+  tracking: auto
+  tcpReset: false
+  floatingIp: false
+  outboundSnat: false
+  access:
+  - allow: 10.1.0.1/32
+  - allow: 10.2.0.0/16
+"
+    );
+}
+
+#[test]
+fn what_is_written_reads_back_as_the_same() {
+    for text in [GOOD, include_str!("../../examples/minimal.yaml")] {
+        let config = load(text).unwrap();
+        assert_eq!(
+            load(&serde_yaml::to_string(&config).unwrap()).unwrap(),
+            config
+        );
+        assert_eq!(
+            load(&serde_json::to_string(&config).unwrap()).unwrap(),
+            config
+        );
+    }
+}

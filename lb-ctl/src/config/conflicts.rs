@@ -9,6 +9,7 @@ use super::fields::At;
 use super::model::Protocol;
 use super::raw::{RawConfig, RawFrontend, RawPool, RawRule};
 use super::validate::Target;
+use super::words::Word;
 
 /// Two frontends with one address would be one frontend with two names.
 pub(super) fn frontends(frontends: &[RawFrontend], report: &mut Report<'_>) {
@@ -91,7 +92,7 @@ pub(super) fn frontend_ports(config: &RawConfig, targets: &[Target], report: &mu
         let message = format!(
             "rule {} serves {} {} of frontend {} already; write another port, or remove one of the two",
             other(first, port.place, report),
-            word(protocol.value),
+            protocol.value.word(),
             port.value,
             config
                 .frontends
@@ -175,7 +176,7 @@ fn clash(
          give one of them another backendPort or other backends",
         other(first, port.place, report),
         named(rule.name.as_ref()),
-        word(protocol),
+        protocol.word(),
         named(pool.name.as_ref()),
     );
     report.add(
@@ -215,11 +216,4 @@ fn other(rule: &RawRule, reader: Place, report: &Report<'_>) -> String {
 
 fn named(name: Option<&At<String>>) -> String {
     name.map_or_else(|| "without a name".to_owned(), |name| quoted(&name.value))
-}
-
-fn word(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    }
 }

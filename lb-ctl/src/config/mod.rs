@@ -1,7 +1,8 @@
 //! `lb.yaml`: what people write, and what we believe once it has been checked.
 //!
-//! text -> [`yaml`] (tree with places) -> [`read`] ([`raw`]: types, ranges, defaults)
-//! -> [`validate`] ([`model`]: names, references, conflicts). No I/O here; `cli::input` reads files.
+//! Text becomes a tree with places (`yaml`), then values of the right type and range (`read`, `raw`),
+//! then what agrees with itself (`validate`, `conflicts`, [`model`]); `write` goes back. All of it
+//! does no I/O: `cli::input` reads the files.
 
 mod conflicts;
 mod duration;
@@ -14,6 +15,8 @@ mod read;
 mod suggest;
 mod validate;
 mod values;
+mod words;
+mod write;
 mod yaml;
 
 pub use error::{Errors, Mistake};

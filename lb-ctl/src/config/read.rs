@@ -8,11 +8,11 @@ use super::Source;
 use super::duration::duration;
 use super::error::{Place, Report};
 use super::fields::{At, Fields};
-use super::model::{AdminState, Check, Distribution, NoHealthyBackends, Prefix, Protocol, XdpMode};
+use super::model::{Check, Prefix};
 use super::path::Path;
 use super::raw::{RawBackend, RawConfig, RawFrontend, RawInterface, RawPool, RawProbe, RawRule};
 use super::values::{
-    address, choice, http_path, interface, name, off, port, prefix, reference, whole,
+    address, choice, http_path, interface, name, off, port, prefix, reference, whole, word,
 };
 use super::yaml::{self, Node, Scalar};
 
@@ -114,14 +114,7 @@ fn read_interface(
     let read = RawInterface {
         index,
         name: fields.required("name", "eth0", interface),
-        mode: fields.or_default("mode", |mode| {
-            let words = [
-                ("auto", XdpMode::Auto),
-                ("native", XdpMode::Native),
-                ("generic", XdpMode::Generic),
-            ];
-            choice(mode, &words, &[])
-        }),
+        mode: fields.or_default("mode", |mode| word(mode, &[])),
     };
     fields.finish();
     read
@@ -176,14 +169,7 @@ fn backend(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'
             whole(number, WEIGHTS)
                 .and_then(|weight| u16::try_from(weight).map_err(|error| error.to_string()))
         }),
-        admin_state: fields.or_default("adminState", |state| {
-            let words = [
-                ("none", AdminState::None),
-                ("up", AdminState::Up),
-                ("down", AdminState::Down),
-            ];
-            choice(state, &words, &["drain"])
-        }),
+        admin_state: fields.or_default("adminState", |state| word(state, &["drain"])),
     };
     fields.later("zone", "zones are");
     fields.finish();
@@ -207,7 +193,7 @@ fn probe(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>
         interval,
         timeout,
         threshold: fields.or("threshold", THRESHOLD, |number| whole(number, THRESHOLDS)),
-        no_healthy_backends: fields.or_default("noHealthyBackends", no_healthy_backends),
+        no_healthy_backends: fields.or_default("noHealthyBackends", |policy| word(policy, &[])),
     };
     fields.finish();
     read
@@ -215,8 +201,8 @@ fn probe(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>
 
 fn check(fields: &mut Fields<'_, '_, '_>) -> Option<Check> {
     let later = ["https", "udp", "grpc", "exec"];
-    let protocol = fields.required("protocol", "tcp", |word| {
-        choice(word, &[("tcp", false), ("http", true)], &later)
+    let protocol = fields.required("protocol", "tcp", |text| {
+        choice(text, &[("tcp", false), ("http", true)], &later)
     });
     let path = fields.optional("path", http_path);
     if protocol?.value {
@@ -234,23 +220,12 @@ fn check(fields: &mut Fields<'_, '_, '_>) -> Option<Check> {
     Some(Check::Tcp)
 }
 
-fn no_healthy_backends(word: &Scalar<'_>) -> Result<NoHealthyBackends, String> {
-    choice(
-        word,
-        &[
-            ("drop", NoHealthyBackends::Drop),
-            ("all-up", NoHealthyBackends::AllUp),
-        ],
-        &[],
-    )
-}
-
 fn rule(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>) -> RawRule {
     let example = "{ name: http, frontend: web, protocol: tcp, port: 80, pool: web }";
     let mut fields = Fields::of(node, path, example, report);
     let name = fields.required("name", "http", name);
     let frontend = fields.required("frontend", "web", reference);
-    let protocol = fields.required("protocol", "tcp", protocol);
+    let protocol = fields.required("protocol", "tcp", |protocol| word(protocol, &["all"]));
     let front_port = fields.required("port", "80", port);
     let backend_port = if fields.has("backendPort") {
         fields.optional("backendPort", port)
@@ -267,9 +242,9 @@ fn rule(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
         backend_port,
         probe: fields.optional("probe", reference),
         no_healthy_backends: fields
-            .optional("noHealthyBackends", no_healthy_backends)
+            .optional("noHealthyBackends", |policy| word(policy, &[]))
             .map(At::into_value),
-        distribution: fields.or_default("distribution", distribution),
+        distribution: fields.or_default("distribution", |mode| word(mode, &[])),
         idle_timeout: fields.or("idleTimeout", IDLE_TIMEOUT, |time| {
             duration(time, IDLE_TIMEOUTS)
         }),
@@ -279,8 +254,8 @@ fn rule(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
             .flatten()
             .collect(),
     };
-    fields.optional("tracking", |word| {
-        choice(word, &[("auto", ())], &["always"])
+    fields.optional("tracking", |text| {
+        choice(text, &[("auto", ())], &["always"])
     });
     fields.optional("tcpReset", off);
     fields.optional("floatingIp", off);
@@ -292,20 +267,6 @@ fn rule(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
     );
     fields.finish();
     read
-}
-
-fn protocol(word: &Scalar<'_>) -> Result<Protocol, String> {
-    let words = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
-    choice(word, &words, &["all"])
-}
-
-fn distribution(word: &Scalar<'_>) -> Result<Distribution, String> {
-    let words = [
-        ("5-tuple", Distribution::FiveTuple),
-        ("source-ip", Distribution::SourceIp),
-        ("source-ip-protocol", Distribution::SourceIpProtocol),
-    ];
-    choice(word, &words, &[])
 }
 
 fn access(

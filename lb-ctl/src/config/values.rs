@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use super::error::quoted;
 use super::model::Prefix;
 use super::suggest::did_you_mean;
+use super::words::Word;
 use super::yaml::Scalar;
 
 /// As long as an Azure name may be.
@@ -80,6 +81,12 @@ pub(super) fn choice<T: Copy>(
     }
     let hint = did_you_mean(text, words.iter().copied());
     Err(format!("{} is not one of: {available}{hint}", quoted(text)))
+}
+
+/// The same for the words of a type.
+pub(super) fn word<T: Word>(scalar: &Scalar<'_>, later: &[&str]) -> Result<T, String> {
+    let now: Vec<(&'static str, T)> = T::ALL.iter().map(|value| (value.word(), *value)).collect();
+    choice(scalar, &now, later)
 }
 
 /// A switch whose other position this version does not have.
