@@ -8,7 +8,7 @@ use super::error::{Place, Report, quoted};
 use super::fields::At;
 use super::model::Protocol;
 use super::raw::{RawConfig, RawFrontend, RawPool, RawRule};
-use super::validate::Target;
+use super::references::Target;
 use super::words::Word;
 
 /// Two frontends with one address would be one frontend with two names.

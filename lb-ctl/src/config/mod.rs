@@ -1,7 +1,7 @@
 //! `lb.yaml`: what people write, and what we believe once it has been checked.
 //!
 //! Text becomes a tree with places (`yaml`), then values of the right type and range (`read`, `raw`),
-//! then what agrees with itself (`validate`, `conflicts`, [`model`]); `write` goes back. All of it
+//! then what agrees with itself (`references`, `conflicts`, `validate`: [`model`]); `write` goes back. All of it
 //! does no I/O: `cli::input` reads the files.
 
 mod conflicts;
@@ -12,6 +12,7 @@ pub mod model;
 mod path;
 mod raw;
 mod read;
+mod references;
 mod suggest;
 mod validate;
 mod values;
