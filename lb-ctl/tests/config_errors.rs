@@ -3,11 +3,7 @@
 //! `config_errors.txt` is the table: a sentence, a file, the report. After a change of words,
 //! `UPDATE_GOLDEN=1 cargo test -p lb-ctl --test config_errors` writes it anew: read the difference.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test says where it stopped"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says where it stopped")]
 
 use std::fs;
 use std::path::Path;
@@ -27,15 +23,8 @@ struct Case<'t> {
 fn each_bad_file_gets_its_report() {
     let table = fs::read_to_string(TABLE).unwrap();
     let cases: Vec<Case<'_>> = table.split("=== ").skip(1).map(case).collect();
-    assert!(
-        cases.len() >= 45,
-        "only {} cases: is the table cut?",
-        cases.len()
-    );
-    let reports: Vec<String> = cases
-        .iter()
-        .map(|case| report(&[("lb.yaml", case.file)]))
-        .collect();
+    assert!(cases.len() >= 45, "only {} cases: is the table cut?", cases.len());
+    let reports: Vec<String> = cases.iter().map(|case| report(&[("lb.yaml", case.file)])).collect();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let rows = cases.iter().zip(&reports);
         let anew: Vec<String> = rows
@@ -48,12 +37,7 @@ fn each_bad_file_gets_its_report() {
         .iter()
         .zip(&reports)
         .filter(|(case, report)| case.report != *report)
-        .map(|(case, report)| {
-            format!(
-                "{}\nexpected:\n{}\nfound:\n{report}\n",
-                case.sentence, case.report
-            )
-        })
+        .map(|(case, report)| format!("{}\nexpected:\n{}\nfound:\n{report}\n", case.sentence, case.report))
         .collect();
     assert!(different.is_empty(), "{}", different.join("\n"));
 }
@@ -61,18 +45,11 @@ fn each_bad_file_gets_its_report() {
 fn case(text: &str) -> Case<'_> {
     let (sentence, rest) = text.split_once('\n').unwrap();
     let (file, report) = rest.split_once("=>\n").unwrap_or((rest, ""));
-    Case {
-        sentence,
-        file,
-        report: report.trim_end(),
-    }
+    Case { sentence, file, report: report.trim_end() }
 }
 
 fn report(files: &[(&str, &str)]) -> String {
-    let source = |&(name, text): &(&str, &str)| Source {
-        name: name.to_owned(),
-        text: text.to_owned(),
-    };
+    let source = |&(name, text): &(&str, &str)| Source { name: name.to_owned(), text: text.to_owned() };
     let sources: Vec<Source> = files.iter().map(source).collect();
     config::load(&sources).unwrap_err().to_string()
 }
@@ -80,7 +57,8 @@ fn report(files: &[(&str, &str)]) -> String {
 #[test]
 fn mistakes_of_several_files_name_their_files_in_the_order_given() {
     let frontends = "version: 1\nfrontends:\n  - { name: web, address: 203.0.113.10 }\n  - { name: api, address: 203.0.113.11 }\n";
-    let pools = "pools:\n  - { name: web, backends: [{ name: a, address: 203.0.113.11 }] }\n  - { name: web }\n";
+    let pools =
+        "pools:\n  - { name: web, backends: [{ name: a, address: 203.0.113.11 }] }\n  - { name: web }\n";
     let rules = "rules:\n  - { name: http, frontend: wbe, protocol: tcp, port: 80, pool: web }\nfrontends:\n  - { name: web, address: 203.0.113.10 }\n";
     assert_eq!(
         report(&[("z.yaml", frontends), ("-", pools), ("a/rules.yaml", rules)]),
@@ -98,19 +76,12 @@ fn a_file_that_is_no_yaml_does_not_make_the_others_look_wrong() {
     let rules = "version: 1\nrules:\n  - { name: http, frontend: web, protocol: tcp, port: 80, pool: web }\n";
     let report = report(&[("rules.yaml", rules), ("pools.yaml", "pools: [\n")]);
     assert!(report.starts_with("pools.yaml:"), "{report}");
-    assert!(
-        report.ends_with("\n1 mistake; nothing was applied"),
-        "{report}"
-    );
+    assert!(report.ends_with("\n1 mistake; nothing was applied"), "{report}");
 }
 
 #[test]
 fn nothing_given_is_a_mistake() {
-    assert!(
-        report(&[]).contains("\"version\" is missing"),
-        "{}",
-        report(&[])
-    );
+    assert!(report(&[]).contains("\"version\" is missing"), "{}", report(&[]));
 }
 
 #[test]
@@ -135,10 +106,7 @@ fn every_example_is_good() {
 
 #[test]
 fn the_api_gets_the_mistakes_as_a_list() {
-    let source = Source {
-        name: "lb.yaml".to_owned(),
-        text: "version: 1\nrulez: []\n".to_owned(),
-    };
+    let source = Source { name: "lb.yaml".to_owned(), text: "version: 1\nrulez: []\n".to_owned() };
     let errors = config::load(&[source]).unwrap_err();
     let json = serde_json::to_string(&errors).unwrap();
     assert_eq!(

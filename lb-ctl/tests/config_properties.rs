@@ -11,10 +11,7 @@ use proptest::prelude::*;
 const GOOD: &str = include_str!("../../examples/all-keys.yaml");
 
 fn load(text: &str) -> Result<Config, Errors> {
-    config::load(&[Source {
-        name: "lb.yaml".to_owned(),
-        text: text.to_owned(),
-    }])
+    config::load(&[Source { name: "lb.yaml".to_owned(), text: text.to_owned() }])
 }
 
 /// Every mistake is at a place of the file that a reader can find.
@@ -22,23 +19,13 @@ fn places_exist(text: &str, errors: &Errors) {
     let lines = u32::try_from(text.split(['\n', '\r']).count()).unwrap();
     assert!(!errors.mistakes().is_empty());
     for mistake in errors.mistakes() {
-        assert!(
-            (1..=lines + 1).contains(&mistake.line),
-            "{mistake} of {lines} lines"
-        );
+        assert!((1..=lines + 1).contains(&mistake.line), "{mistake} of {lines} lines");
         assert!(mistake.column >= 1, "{mistake}");
         assert!(!mistake.message.is_empty());
     }
-    assert!(
-        errors
-            .mistakes()
-            .is_sorted_by_key(|mistake| (mistake.line, mistake.column))
-    );
+    assert!(errors.mistakes().is_sorted_by_key(|mistake| (mistake.line, mistake.column)));
     let report = errors.to_string();
-    assert!(
-        !report.contains(|c: char| c.is_control() && c != '\n'),
-        "{report:?}"
-    );
+    assert!(!report.contains(|c: char| c.is_control() && c != '\n'), "{report:?}");
 }
 
 proptest! {
@@ -94,14 +81,8 @@ fn json_is_read_as_the_same_configuration() {
 #[test]
 fn files_that_are_merged_are_one() {
     let (head, rules) = GOOD.split_once("\nrules:").unwrap();
-    let source = |name: &str, text: String| Source {
-        name: name.to_owned(),
-        text,
-    };
-    let sources = [
-        source("a.yaml", head.to_owned()),
-        source("b.yaml", format!("rules:{rules}")),
-    ];
+    let source = |name: &str, text: String| Source { name: name.to_owned(), text };
+    let sources = [source("a.yaml", head.to_owned()), source("b.yaml", format!("rules:{rules}"))];
     assert_eq!(config::load(&sources).unwrap(), load(GOOD).unwrap());
 }
 
@@ -123,18 +104,9 @@ fn a_hostile_file_is_refused_soon() {
         ("deep blocks", "- ".repeat(100_000)),
         ("deep keys", "? ".repeat(100_000)),
         ("many keys", wide),
-        (
-            "many values",
-            format!("rules: [{}]", "a,".repeat(2_000_000)),
-        ),
+        ("many values", format!("rules: [{}]", "a,".repeat(2_000_000))),
         ("a long key", "k".repeat(4_000_000)),
-        (
-            "a long name",
-            format!(
-                "version: 1\npools: [{{ name: \"{}\" }}]",
-                "n".repeat(4_000_000)
-            ),
-        ),
+        ("a long name", format!("version: 1\npools: [{{ name: \"{}\" }}]", "n".repeat(4_000_000))),
         ("too many bytes", "# ".repeat(9_000_000)),
         ("an endless quote", format!("\"{}", "\n".repeat(1_000_000))),
         ("many anchors", "- &a b\n".repeat(200_000)),
@@ -146,15 +118,8 @@ fn a_hostile_file_is_refused_soon() {
         let report = load(&text).unwrap_err().to_string();
         let took = start.elapsed();
         assert!(took < Duration::from_secs(20), "{what}: {took:?}");
-        assert!(
-            report.len() < 1_000_000,
-            "{what}: {} bytes of report",
-            report.len()
-        );
-        eprintln!(
-            "{what}: {took:?}: {}",
-            report.lines().next().unwrap_or_default()
-        );
+        assert!(report.len() < 1_000_000, "{what}: {} bytes of report", report.len());
+        eprintln!("{what}: {took:?}: {}", report.lines().next().unwrap_or_default());
     }
 }
 
@@ -169,11 +134,7 @@ fn a_large_file_is_read_in_a_moment() {
         let start = Instant::now();
         let config = load(&text).unwrap();
         let took = start.elapsed();
-        eprintln!(
-            "{what}: {} bytes, {} rules: {took:?}",
-            text.len(),
-            config.rules().len()
-        );
+        eprintln!("{what}: {} bytes, {} rules: {took:?}", text.len(), config.rules().len());
         assert_eq!(config.rules().len(), 1_000);
         assert!(took < Duration::from_secs(20), "{what}: {took:?}");
     }
@@ -181,17 +142,12 @@ fn a_large_file_is_read_in_a_moment() {
 
 /// Pools of the same members, and rules that take them by turns.
 fn large(pools: usize, members: usize, rules: usize) -> String {
-    let mut text =
-        "version: 1\nfrontends:\n  - { name: web, address: 203.0.113.10 }\npools:\n".to_owned();
+    let mut text = "version: 1\nfrontends:\n  - { name: web, address: 203.0.113.10 }\npools:\n".to_owned();
     for pool in 0..pools {
         writeln!(text, "  - name: pool-{pool}\n    backends:").unwrap();
         for member in 0..members {
             let (high, low) = (member / 250, member % 250 + 1);
-            writeln!(
-                text,
-                "      - {{ name: member-{member}, address: 10.0.{high}.{low} }}"
-            )
-            .unwrap();
+            writeln!(text, "      - {{ name: member-{member}, address: 10.0.{high}.{low} }}").unwrap();
         }
     }
     text.push_str("rules:\n");
@@ -289,13 +245,7 @@ rules:
 fn what_is_written_reads_back_as_the_same() {
     for text in [GOOD, include_str!("../../examples/minimal.yaml")] {
         let config = load(text).unwrap();
-        assert_eq!(
-            load(&serde_yaml::to_string(&config).unwrap()).unwrap(),
-            config
-        );
-        assert_eq!(
-            load(&serde_json::to_string(&config).unwrap()).unwrap(),
-            config
-        );
+        assert_eq!(load(&serde_yaml::to_string(&config).unwrap()).unwrap(), config);
+        assert_eq!(load(&serde_json::to_string(&config).unwrap()).unwrap(), config);
     }
 }

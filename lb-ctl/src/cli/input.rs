@@ -51,37 +51,26 @@ fn standard_input(read_before: &mut bool) -> Result<Source, InputError> {
 }
 
 fn folder(path: &Path) -> Result<Vec<PathBuf>, InputError> {
-    let unreadable = |error| InputError::Unreadable {
-        path: path.to_owned(),
-        error,
-    };
+    let unreadable = |error| InputError::Unreadable { path: path.to_owned(), error };
     let mut files = Vec::new();
     for entry in path.read_dir().map_err(unreadable)? {
         let file = entry.map_err(unreadable)?.path();
-        let hidden = file
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let ours = file
-            .extension()
-            .is_some_and(|ending| ending == "yaml" || ending == "yml" || ending == "json");
+        let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let ours =
+            file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml" || ending == "json");
         if ours && !hidden && !file.is_dir() {
             files.push(file);
         }
     }
     if files.is_empty() {
-        return Err(InputError::EmptyFolder {
-            path: path.to_owned(),
-        });
+        return Err(InputError::EmptyFolder { path: path.to_owned() });
     }
     files.sort();
     Ok(files)
 }
 
 fn open(path: &Path) -> Result<Source, InputError> {
-    let file = File::open(path).map_err(|error| InputError::Unreadable {
-        path: path.to_owned(),
-        error,
-    })?;
+    let file = File::open(path).map_err(|error| InputError::Unreadable { path: path.to_owned(), error })?;
     source(path, file)
 }
 
@@ -90,23 +79,15 @@ fn source(path: &Path, reader: impl Read) -> Result<Source, InputError> {
     reader
         .take(MOST_BYTES + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| InputError::Unreadable {
-            path: path.to_owned(),
-            error,
-        })?;
+        .map_err(|error| InputError::Unreadable { path: path.to_owned(), error })?;
     if bytes.len() as u64 > MOST_BYTES {
-        return Err(InputError::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(InputError::TooLarge { path: path.to_owned() });
     }
     let text = String::from_utf8(bytes).map_err(|error| InputError::NotText {
         path: path.to_owned(),
         offset: error.utf8_error().valid_up_to() + 1,
     })?;
-    Ok(Source {
-        name: path.display().to_string(),
-        text,
-    })
+    Ok(Source { name: path.display().to_string(), text })
 }
 
 #[cfg(test)]
@@ -121,8 +102,7 @@ mod tests {
 
     impl Scratch {
         fn new(name: &str) -> Self {
-            let path =
-                std::env::temp_dir().join(format!("lbctl-input-{name}-{}", std::process::id()));
+            let path = std::env::temp_dir().join(format!("lbctl-input-{name}-{}", std::process::id()));
             fs::create_dir_all(&path).unwrap();
             Self(path)
         }
@@ -165,12 +145,7 @@ mod tests {
         assert!(refusal(folder.0.join("none.yaml")).contains("No such file"));
         assert!(refusal(folder.file("latin.yaml", b"ab\xe9")).contains("not UTF-8 text (byte 3)"));
         let large = folder.file("large.yaml", "");
-        File::options()
-            .write(true)
-            .open(&large)
-            .unwrap()
-            .set_len(MOST_BYTES + 1)
-            .unwrap();
+        File::options().write(true).open(&large).unwrap().set_len(MOST_BYTES + 1).unwrap();
         assert!(refusal(large).contains("more than 16 MiB"));
     }
 

@@ -15,11 +15,7 @@ use super::words::Word;
 pub(super) fn frontends(frontends: &[RawFrontend], report: &mut Report<'_>) {
     let mut seen: HashMap<Ipv4Addr, (&RawFrontend, Place)> = HashMap::new();
     for frontend in frontends {
-        let Some(At {
-            place,
-            value: address,
-        }) = frontend.address
-        else {
+        let Some(At { place, value: address }) = frontend.address else {
             continue;
         };
         if let Some((first, at)) = seen.get(&address) {
@@ -28,11 +24,7 @@ pub(super) fn frontends(frontends: &[RawFrontend], report: &mut Report<'_>) {
                 named(first.name.as_ref()),
                 report.refer(place, *at)
             );
-            report.add(
-                place,
-                format!("frontends[{}].address", frontend.index),
-                message,
-            );
+            report.add(place, format!("frontends[{}].address", frontend.index), message);
         } else {
             seen.insert(address, (frontend, place));
         }
@@ -41,18 +33,12 @@ pub(super) fn frontends(frontends: &[RawFrontend], report: &mut Report<'_>) {
 
 /// A backend is in its pool once, and is no frontend: packets to it would never leave.
 pub(super) fn members(pools: &[RawPool], frontends: &[RawFrontend], report: &mut Report<'_>) {
-    let frontends: HashMap<Ipv4Addr, &RawFrontend> = frontends
-        .iter()
-        .filter_map(|frontend| Some((frontend.address.as_ref()?.value, frontend)))
-        .collect();
+    let frontends: HashMap<Ipv4Addr, &RawFrontend> =
+        frontends.iter().filter_map(|frontend| Some((frontend.address.as_ref()?.value, frontend))).collect();
     for pool in pools {
         let mut seen: HashMap<Ipv4Addr, Place> = HashMap::new();
         for backend in &pool.backends {
-            let Some(At {
-                place,
-                value: address,
-            }) = backend.address
-            else {
+            let Some(At { place, value: address }) = backend.address else {
                 continue;
             };
             let path = format!("pools[{}].backends[{}].address", pool.index, backend.index);
@@ -80,9 +66,7 @@ pub(super) fn members(pools: &[RawPool], frontends: &[RawFrontend], report: &mut
 pub(super) fn frontend_ports(config: &RawConfig, targets: &[Target], report: &mut Report<'_>) {
     let mut seen: HashMap<(usize, Protocol, u16), &RawRule> = HashMap::new();
     for (rule, target) in config.rules.iter().zip(targets) {
-        let (Some(frontend), Some(protocol), Some(port)) =
-            (target.frontend, rule.protocol, rule.port)
-        else {
+        let (Some(frontend), Some(protocol), Some(port)) = (target.frontend, rule.protocol, rule.port) else {
             continue;
         };
         let Some(first) = seen.get(&(frontend, protocol.value, port.value)) else {
@@ -94,10 +78,7 @@ pub(super) fn frontend_ports(config: &RawConfig, targets: &[Target], report: &mu
             other(first, port.place, report),
             protocol.value.word(),
             port.value,
-            config
-                .frontends
-                .get(frontend)
-                .map_or_else(String::new, |frontend| named(frontend.name.as_ref())),
+            config.frontends.get(frontend).map_or_else(String::new, |frontend| named(frontend.name.as_ref())),
         );
         report.add(port.place, format!("rules[{}].port", rule.index), message);
     }
@@ -112,19 +93,14 @@ pub(super) fn backend_ports(config: &RawConfig, targets: &[Target], report: &mut
     let mut by_pool: HashMap<(Protocol, u16, usize), &RawRule> = HashMap::new();
     let mut by_backend: HashMap<(Protocol, u16, Ipv4Addr), &RawRule> = HashMap::new();
     for (rule, target) in config.rules.iter().zip(targets) {
-        let (Some(protocol), Some(port), Some(pool)) =
-            (rule.protocol, rule.backend_port, target.pool)
-        else {
+        let (Some(protocol), Some(port), Some(pool)) = (rule.protocol, rule.backend_port, target.pool) else {
             continue;
         };
         let (protocol, Some(members)) = (protocol.value, config.pools.get(pool)) else {
             continue;
         };
         if let Some(first) = by_pool.get(&(protocol, port.value, pool)) {
-            let member = members
-                .backends
-                .iter()
-                .find_map(|backend| backend.address.as_ref());
+            let member = members.backends.iter().find_map(|backend| backend.address.as_ref());
             let goal = match member {
                 Some(address) => format!("{}:{}", address.value, port.value),
                 None => format!("port {}", port.value),
@@ -133,27 +109,15 @@ pub(super) fn backend_ports(config: &RawConfig, targets: &[Target], report: &mut
             continue;
         }
         by_pool.insert((protocol, port.value, pool), rule);
-        let addresses = members
-            .backends
-            .iter()
-            .filter_map(|backend| backend.address.as_ref());
+        let addresses = members.backends.iter().filter_map(|backend| backend.address.as_ref());
         let mut reported = false;
-        for At { value: address, .. } in addresses.filter(|address| shared.contains(&address.value))
-        {
+        for At { value: address, .. } in addresses.filter(|address| shared.contains(&address.value)) {
             match by_backend.get(&(protocol, port.value, *address)) {
                 None => {
                     by_backend.insert((protocol, port.value, *address), rule);
                 }
                 Some(first) if !reported => {
-                    clash(
-                        rule,
-                        first,
-                        members,
-                        protocol,
-                        port,
-                        &format!("{address}:{}", port.value),
-                        report,
-                    );
+                    clash(rule, first, members, protocol, port, &format!("{address}:{}", port.value), report);
                     reported = true;
                 }
                 Some(_) => {}
@@ -179,11 +143,7 @@ fn clash(
         protocol.word(),
         named(pool.name.as_ref()),
     );
-    report.add(
-        port.place,
-        format!("rules[{}].backendPort", rule.index),
-        message,
-    );
+    report.add(port.place, format!("rules[{}].backendPort", rule.index), message);
 }
 
 /// Most addresses are in one pool, and rules of different pools cannot meet there.
@@ -191,11 +151,7 @@ fn in_several_pools(pools: &[RawPool]) -> HashSet<Ipv4Addr> {
     let mut first_pool: HashMap<Ipv4Addr, usize> = HashMap::new();
     let mut shared = HashSet::new();
     for (position, pool) in pools.iter().enumerate() {
-        for address in pool
-            .backends
-            .iter()
-            .filter_map(|backend| backend.address.as_ref())
-        {
+        for address in pool.backends.iter().filter_map(|backend| backend.address.as_ref()) {
             if *first_pool.entry(address.value).or_insert(position) != position {
                 shared.insert(address.value);
             }

@@ -10,32 +10,20 @@ use super::yaml::Scalar;
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// A duration within a range.
-pub(super) fn duration(
-    scalar: &Scalar<'_>,
-    range: RangeInclusive<Duration>,
-) -> Result<Duration, String> {
+pub(super) fn duration(scalar: &Scalar<'_>, range: RangeInclusive<Duration>) -> Result<Duration, String> {
     let text = &*scalar.text;
     let Some(value) = parse(text) else {
         let bare = !text.is_empty() && text.len() < 10 && text.bytes().all(|b| b.is_ascii_digit());
         return Err(if bare {
-            format!(
-                "{text} has no unit; write {text}s for seconds, {text}m for minutes, {text}ms or {text}h"
-            )
+            format!("{text} has no unit; write {text}s for seconds, {text}m for minutes, {text}ms or {text}h")
         } else {
-            format!(
-                "{} is not a duration such as 500ms, 5s, 4m or 2h15m",
-                quoted(text)
-            )
+            format!("{} is not a duration such as 500ms, 5s, 4m or 2h15m", quoted(text))
         });
     };
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(format!(
-        "{text} is out of range; {} to {} are possible",
-        show(*range.start()),
-        show(*range.end())
-    ))
+    Err(format!("{text} is out of range; {} to {} are possible", show(*range.start()), show(*range.end())))
 }
 
 /// `None` if it is not a duration or more than a century.
@@ -46,11 +34,8 @@ fn parse(text: &str) -> Option<Duration> {
     let mut total = 0_u64;
     while !rest.is_empty() {
         let (digits, behind) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
-        let (unit, behind) = behind.split_at(
-            behind
-                .find(|c: char| c.is_ascii_digit())
-                .unwrap_or(behind.len()),
-        );
+        let (unit, behind) =
+            behind.split_at(behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len()));
         let (_, factor) = units.find(|(name, _)| *name == unit)?;
         total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(*factor)?)?;
         rest = behind;
@@ -64,18 +49,10 @@ pub(super) fn show(duration: Duration) -> String {
     let parts = UNITS.map(|(name, factor)| {
         let count = rest / factor;
         rest %= factor;
-        if count == 0 {
-            String::new()
-        } else {
-            format!("{count}{name}")
-        }
+        if count == 0 { String::new() } else { format!("{count}{name}") }
     });
     let text = parts.concat();
-    if text.is_empty() {
-        "0s".to_owned()
-    } else {
-        text
-    }
+    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 #[cfg(test)]
@@ -86,19 +63,10 @@ mod tests {
 
     #[test]
     fn units_add_up() {
-        let cases = [
-            ("500ms", 500),
-            ("5s", 5_000),
-            ("4m", 240_000),
-            ("2h15m", 8_100_000),
-            ("1h1m1s1ms", 3_661_001),
-        ];
+        let cases =
+            [("500ms", 500), ("5s", 5_000), ("4m", 240_000), ("2h15m", 8_100_000), ("1h1m1s1ms", 3_661_001)];
         for (text, milliseconds) in cases {
-            assert_eq!(
-                parse(text),
-                Some(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
+            assert_eq!(parse(text), Some(Duration::from_millis(milliseconds)), "{text}");
             assert_eq!(show(Duration::from_millis(milliseconds)), text);
         }
     }

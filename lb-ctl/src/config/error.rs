@@ -76,11 +76,7 @@ pub(super) struct Place {
 impl Place {
     /// The first character of a source, for what is wrong with it as a whole.
     pub(super) fn start_of(source: usize) -> Self {
-        Self {
-            source,
-            line: 1,
-            column: 1,
-        }
+        Self { source, line: 1, column: 1 }
     }
 }
 
@@ -92,18 +88,10 @@ pub(super) struct Report<'s> {
 
 impl<'s> Report<'s> {
     pub(super) fn new(sources: &'s [Source]) -> Self {
-        Self {
-            sources,
-            mistakes: Vec::new(),
-        }
+        Self { sources, mistakes: Vec::new() }
     }
 
-    pub(super) fn add(
-        &mut self,
-        place: Place,
-        path: impl fmt::Display,
-        message: impl Into<String>,
-    ) {
+    pub(super) fn add(&mut self, place: Place, path: impl fmt::Display, message: impl Into<String>) {
         if self.is_full() {
             return;
         }
@@ -137,36 +125,20 @@ impl<'s> Report<'s> {
             Some(read) if self.mistakes.is_empty() => Ok(read),
             _ => {
                 self.mistakes.sort_by_key(|(place, _)| *place);
-                Err(Errors {
-                    mistakes: self
-                        .mistakes
-                        .into_iter()
-                        .map(|(_, mistake)| mistake)
-                        .collect(),
-                })
+                Err(Errors { mistakes: self.mistakes.into_iter().map(|(_, mistake)| mistake).collect() })
             }
         }
     }
 
     fn file(&self, place: Place) -> &'s str {
-        self.sources
-            .get(place.source)
-            .map_or("(no input)", |source| &source.name)
+        self.sources.get(place.source).map_or("(no input)", |source| &source.name)
     }
 }
 
 /// Text of a file as a message shows it: in quotes, short, and unable to steer a terminal.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
-    let shown: String = text
-        .chars()
-        .take(LONGEST)
-        .flat_map(char::escape_debug)
-        .collect();
-    let rest = if text.chars().nth(LONGEST).is_some() {
-        "..."
-    } else {
-        ""
-    };
+    let shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    let rest = if text.chars().nth(LONGEST).is_some() { "..." } else { "" };
     format!("\"{shown}{rest}\"")
 }

@@ -48,23 +48,12 @@ impl<'n, 'r, 'e> Fields<'n, 'r, 'e> {
                 report.add(
                     node.place,
                     path,
-                    format!(
-                        "expected a mapping such as {example}, found {}",
-                        found(node)
-                    ),
+                    format!("expected a mapping such as {example}, found {}", found(node)),
                 );
                 (&[][..], false)
             }
         };
-        Self {
-            place: node.place,
-            path,
-            entries,
-            report,
-            asked: Vec::new(),
-            missing: Vec::new(),
-            complete,
-        }
+        Self { place: node.place, path, entries, report, asked: Vec::new(), missing: Vec::new(), complete }
     }
 
     /// Whether there was a mapping to read at all.
@@ -89,15 +78,10 @@ impl<'n, 'r, 'e> Fields<'n, 'r, 'e> {
                 Err("has no value; write one, or remove the key".to_owned())
             }
             Value::Scalar(scalar) => parse(scalar),
-            Value::List(_) | Value::Map(_) => {
-                Err(format!("expected a single value, found {}", found(node)))
-            }
+            Value::List(_) | Value::Map(_) => Err(format!("expected a single value, found {}", found(node))),
         };
         match parsed {
-            Ok(value) => Some(At {
-                place: node.place,
-                value,
-            }),
+            Ok(value) => Some(At { place: node.place, value }),
             Err(message) => {
                 self.report.add(node.place, self.path.key(key), message);
                 None
@@ -161,10 +145,7 @@ impl<'n, 'r, 'e> Fields<'n, 'r, 'e> {
                 );
             }
             Value::Scalar(_) | Value::Map(_) => {
-                let message = format!(
-                    "expected a list (items that begin with \"-\"), found {}",
-                    found(node)
-                );
+                let message = format!("expected a list (items that begin with \"-\"), found {}", found(node));
                 self.report.add(node.place, path, message);
             }
         }
@@ -195,15 +176,7 @@ impl<'n, 'r, 'e> Fields<'n, 'r, 'e> {
     /// Reports the keys that nobody asked for and those that should be there (both at once for
     /// one slip of the finger would be one too many). False if a list may be lost by that.
     pub(super) fn finish(self) -> bool {
-        let Self {
-            place,
-            path,
-            entries,
-            report,
-            asked,
-            mut missing,
-            mut complete,
-        } = self;
+        let Self { place, path, entries, report, asked, mut missing, mut complete } = self;
         for (key, _) in entries {
             let name = &*key.name;
             if asked.contains(&name) {
@@ -215,18 +188,10 @@ impl<'n, 'r, 'e> Fields<'n, 'r, 'e> {
             }
             let meant = nearest(name, asked.iter().copied());
             missing.retain(|(key, _)| meant != Some(key));
-            report.add(
-                key.place,
-                path.key(name),
-                format!("unknown key {}{}", quoted(name), hint(meant)),
-            );
+            report.add(key.place, path.key(name), format!("unknown key {}{}", quoted(name), hint(meant)));
         }
         for (key, example) in missing {
-            report.add(
-                place,
-                path,
-                format!("\"{key}\" is missing; write for example \"{key}: {example}\""),
-            );
+            report.add(place, path, format!("\"{key}\" is missing; write for example \"{key}: {example}\""));
         }
         complete
     }
@@ -239,10 +204,7 @@ impl<'n, 'r, 'e> Fields<'n, 'r, 'e> {
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }
-        self.entries
-            .iter()
-            .find(|(at, _)| at.name == key)
-            .map(|(at, node)| (at, node))
+        self.entries.iter().find(|(at, _)| at.name == key).map(|(at, node)| (at, node))
     }
 }
 
@@ -252,14 +214,9 @@ fn found(node: &Node<'_>) -> String {
         Value::Scalar(scalar) if scalar.is_null() => "nothing".to_owned(),
         Value::Scalar(scalar) => {
             let key = scalar.text.split(':').next().unwrap_or_default();
-            let no_space = scalar.plain
-                && key.len() < scalar.text.len()
-                && key.chars().all(|c| c.is_ascii_alphabetic());
-            let cure = if no_space {
-                "; a colon needs a space behind it"
-            } else {
-                ""
-            };
+            let no_space =
+                scalar.plain && key.len() < scalar.text.len() && key.chars().all(|c| c.is_ascii_alphabetic());
+            let cure = if no_space { "; a colon needs a space behind it" } else { "" };
             quoted(&scalar.text) + cure
         }
         Value::List(_) => "a list".to_owned(),

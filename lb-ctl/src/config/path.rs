@@ -38,9 +38,7 @@ impl fmt::Display for Path<'_> {
                 if !matches!(parent, Path::Root) {
                     write!(f, "{parent}.")?;
                 }
-                name.chars()
-                    .take(LONGEST)
-                    .try_for_each(|c| write!(f, "{}", c.escape_debug()))
+                name.chars().take(LONGEST).try_for_each(|c| write!(f, "{}", c.escape_debug()))
             }
         }
     }

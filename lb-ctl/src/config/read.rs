@@ -11,9 +11,7 @@ use super::fields::{At, Fields};
 use super::model::{Check, Prefix};
 use super::path::Path;
 use super::raw::{RawBackend, RawConfig, RawFrontend, RawInterface, RawPool, RawProbe, RawRule};
-use super::values::{
-    address, choice, http_path, interface, name, off, port, prefix, reference, whole, word,
-};
+use super::values::{address, choice, http_path, interface, name, off, port, prefix, reference, whole, word};
 use super::yaml::{self, Node, Scalar};
 
 /// All the text of one load; a pool of 8,192 members has a twentieth of it.
@@ -56,10 +54,7 @@ pub(super) fn sources(sources: &[Source], report: &mut Report<'_>) -> Option<Raw
         );
         return None;
     }
-    let mut config = RawConfig {
-        complete: true,
-        ..RawConfig::default()
-    };
+    let mut config = RawConfig { complete: true, ..RawConfig::default() };
     let mut versions = 0;
     let mut whole = true;
     for (index, source) in sources.iter().enumerate() {
@@ -69,11 +64,7 @@ pub(super) fn sources(sources: &[Source], report: &mut Report<'_>) -> Option<Raw
         }
     }
     if whole && versions == 0 {
-        report.add(
-            Place::start_of(0),
-            "",
-            "\"version\" is missing; write \"version: 1\" as the first line",
-        );
+        report.add(Place::start_of(0), "", "\"version\" is missing; write \"version: 1\" as the first line");
     }
     whole.then_some(config)
 }
@@ -83,9 +74,7 @@ fn file(root: &Node<'_>, config: &mut RawConfig, report: &mut Report<'_>) -> boo
     let mut fields = Fields::of(root, &Path::Root, "\"version: 1\"", report);
     let has_version = fields.has("version") || !fields.is_mapping();
     fields.optional("version", version);
-    config
-        .interfaces
-        .extend(fields.list("interfaces", read_interface));
+    config.interfaces.extend(fields.list("interfaces", read_interface));
     config.frontends.extend(fields.list("frontends", frontend));
     config.pools.extend(fields.list("pools", pool));
     config.probes.extend(fields.list("probes", probe));
@@ -104,12 +93,7 @@ fn version(scalar: &Scalar<'_>) -> Result<(), String> {
     }
 }
 
-fn read_interface(
-    node: &Node<'_>,
-    path: &Path<'_>,
-    index: usize,
-    report: &mut Report<'_>,
-) -> RawInterface {
+fn read_interface(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>) -> RawInterface {
     let mut fields = Fields::of(node, path, "{ name: eth0 }", report);
     let read = RawInterface {
         index,
@@ -120,12 +104,7 @@ fn read_interface(
     read
 }
 
-fn frontend(
-    node: &Node<'_>,
-    path: &Path<'_>,
-    index: usize,
-    report: &mut Report<'_>,
-) -> RawFrontend {
+fn frontend(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>) -> RawFrontend {
     let mut fields = Fields::of(node, path, "{ name: web, address: 203.0.113.10 }", report);
     let is_prefix = fields.later("prefix", "frontends that are prefixes are");
     let read = RawFrontend {
@@ -152,9 +131,7 @@ fn pool(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
         transition: fields.or("transition", TRANSITION, |time| duration(time, TRANSITIONS)),
         backends: fields.list("backends", backend),
     };
-    fields.optional("forwarding", |way| {
-        choice(way, &[("nat", ())], &["full-nat", "dsr-l2", "dsr-ipip"])
-    });
+    fields.optional("forwarding", |way| choice(way, &[("nat", ())], &["full-nat", "dsr-l2", "dsr-ipip"]));
     fields.finish();
     read
 }
@@ -166,8 +143,7 @@ fn backend(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'
         name: fields.required("name", "web-1", name),
         address: fields.required("address", "10.0.1.11", address),
         weight: fields.optional("weight", |number| {
-            whole(number, WEIGHTS)
-                .and_then(|weight| u16::try_from(weight).map_err(|error| error.to_string()))
+            whole(number, WEIGHTS).and_then(|weight| u16::try_from(weight).map_err(|error| error.to_string()))
         }),
         admin_state: fields.or_default("adminState", |state| word(state, &["drain"])),
     };
@@ -180,11 +156,8 @@ fn probe(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>
     let mut fields = Fields::of(node, path, "{ name: web, protocol: tcp, port: 80 }", report);
     let interval = fields.or("interval", INTERVAL, |time| duration(time, INTERVALS));
     // S-PRB-20: the next probe ends the one before it.
-    let timeout = fields
-        .or("timeout", LONGEST_DEFAULT_TIMEOUT, |time| {
-            duration(time, TIMEOUTS)
-        })
-        .min(interval);
+    let timeout =
+        fields.or("timeout", LONGEST_DEFAULT_TIMEOUT, |time| duration(time, TIMEOUTS)).min(interval);
     let read = RawProbe {
         index,
         name: fields.required("name", "web", name),
@@ -201,14 +174,11 @@ fn probe(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>
 
 fn check(fields: &mut Fields<'_, '_, '_>) -> Option<Check> {
     let later = ["https", "udp", "grpc", "exec"];
-    let protocol = fields.required("protocol", "tcp", |text| {
-        choice(text, &[("tcp", false), ("http", true)], &later)
-    });
+    let protocol =
+        fields.required("protocol", "tcp", |text| choice(text, &[("tcp", false), ("http", true)], &later));
     let path = fields.optional("path", http_path);
     if protocol?.value {
-        return Some(Check::Http {
-            path: path.map_or_else(|| "/".to_owned(), |path| path.value),
-        });
+        return Some(Check::Http { path: path.map_or_else(|| "/".to_owned(), |path| path.value) });
     }
     if let Some(path) = path {
         fields.refuse(
@@ -227,11 +197,8 @@ fn rule(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
     let frontend = fields.required("frontend", "web", reference);
     let protocol = fields.required("protocol", "tcp", |protocol| word(protocol, &["all"]));
     let front_port = fields.required("port", "80", port);
-    let backend_port = if fields.has("backendPort") {
-        fields.optional("backendPort", port)
-    } else {
-        front_port
-    };
+    let backend_port =
+        if fields.has("backendPort") { fields.optional("backendPort", port) } else { front_port };
     let read = RawRule {
         index,
         name,
@@ -245,36 +212,20 @@ fn rule(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
             .optional("noHealthyBackends", |policy| word(policy, &[]))
             .map(At::into_value),
         distribution: fields.or_default("distribution", |mode| word(mode, &[])),
-        idle_timeout: fields.or("idleTimeout", IDLE_TIMEOUT, |time| {
-            duration(time, IDLE_TIMEOUTS)
-        }),
-        access: fields
-            .list("access", access)
-            .into_iter()
-            .flatten()
-            .collect(),
+        idle_timeout: fields.or("idleTimeout", IDLE_TIMEOUT, |time| duration(time, IDLE_TIMEOUTS)),
+        access: fields.list("access", access).into_iter().flatten().collect(),
     };
-    fields.optional("tracking", |text| {
-        choice(text, &[("auto", ())], &["always"])
-    });
+    fields.optional("tracking", |text| choice(text, &[("auto", ())], &["always"]));
     fields.optional("tcpReset", off);
     fields.optional("floatingIp", off);
     fields.optional("outboundSnat", off);
     fields.later("accessAppliesTo", "access for new flows only is");
-    fields.later(
-        "backendInitiates",
-        "connections that backends open from service ports are",
-    );
+    fields.later("backendInitiates", "connections that backends open from service ports are");
     fields.finish();
     read
 }
 
-fn access(
-    node: &Node<'_>,
-    path: &Path<'_>,
-    _index: usize,
-    report: &mut Report<'_>,
-) -> Option<Prefix> {
+fn access(node: &Node<'_>, path: &Path<'_>, _index: usize, report: &mut Report<'_>) -> Option<Prefix> {
     let mut fields = Fields::of(node, path, "{ allow: 198.51.100.0/24 }", report);
     let denies = fields.later("deny", "deny entries are");
     let allow = if denies {

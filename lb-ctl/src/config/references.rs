@@ -16,39 +16,15 @@ pub(super) struct Target {
 
 /// Names are unique among their kind, and those that rules use exist.
 pub(super) fn resolve(config: &RawConfig, report: &mut Report<'_>) -> Vec<Target> {
-    Names::of(
-        "interfaces",
-        config.interfaces.iter().map(|i| (i.index, &i.name)),
-        report,
-    );
-    Names::of(
-        "rules",
-        config.rules.iter().map(|r| (r.index, &r.name)),
-        report,
-    );
+    Names::of("interfaces", config.interfaces.iter().map(|i| (i.index, &i.name)), report);
+    Names::of("rules", config.rules.iter().map(|r| (r.index, &r.name)), report);
     for pool in &config.pools {
         let kind = format!("pools[{}].backends", pool.index);
-        Names::of(
-            &kind,
-            pool.backends.iter().map(|b| (b.index, &b.name)),
-            report,
-        );
+        Names::of(&kind, pool.backends.iter().map(|b| (b.index, &b.name)), report);
     }
-    let frontends = Names::of(
-        "frontends",
-        config.frontends.iter().map(|f| (f.index, &f.name)),
-        report,
-    );
-    let pools = Names::of(
-        "pools",
-        config.pools.iter().map(|p| (p.index, &p.name)),
-        report,
-    );
-    let probes = Names::of(
-        "probes",
-        config.probes.iter().map(|p| (p.index, &p.name)),
-        report,
-    );
+    let frontends = Names::of("frontends", config.frontends.iter().map(|f| (f.index, &f.name)), report);
+    let pools = Names::of("pools", config.pools.iter().map(|p| (p.index, &p.name)), report);
+    let probes = Names::of("probes", config.probes.iter().map(|p| (p.index, &p.name)), report);
     let mut target = |rule: &RawRule| {
         let mut find = |names: &Names<'_>, key: &str, wanted: &Option<At<String>>| {
             names.find(wanted.as_ref()?, config.complete, rule.index, key, report)
@@ -76,11 +52,7 @@ impl<'c> Names<'c> {
         items: impl Iterator<Item = (usize, &'c Option<At<String>>)>,
         report: &mut Report<'_>,
     ) -> Self {
-        let mut names = Self {
-            known: HashMap::new(),
-            in_order: Vec::new(),
-            complete: true,
-        };
+        let mut names = Self { known: HashMap::new(), in_order: Vec::new(), complete: true };
         for (position, (index, name)) in items.enumerate() {
             let Some(At { place, value }) = name else {
                 names.complete = false;
@@ -88,10 +60,8 @@ impl<'c> Names<'c> {
             };
             if let Some((_, first)) = names.known.get(value.as_str()) {
                 let first = report.refer(*place, *first);
-                let message = format!(
-                    "the name {} is already used at {first}; choose another",
-                    quoted(value)
-                );
+                let message =
+                    format!("the name {} is already used at {first}; choose another", quoted(value));
                 report.add(*place, format!("{kind}[{index}].name"), message);
                 continue;
             }
@@ -110,10 +80,7 @@ impl<'c> Names<'c> {
         key: &str,
         report: &mut Report<'_>,
     ) -> Option<usize> {
-        let found = self
-            .known
-            .get(wanted.value.as_str())
-            .map(|(position, _)| *position);
+        let found = self.known.get(wanted.value.as_str()).map(|(position, _)| *position);
         if found.is_none() && complete && self.complete && !report.is_full() {
             let cure = match did_you_mean(&wanted.value, self.in_order.iter().copied()) {
                 hint if !hint.is_empty() => hint,

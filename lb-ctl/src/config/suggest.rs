@@ -13,10 +13,7 @@ pub(super) fn hint(meant: Option<&str>) -> String {
 }
 
 /// The nearest name that at most a third of the letters tell apart; the first of equals.
-pub(super) fn nearest<'n>(
-    wrong: &str,
-    names: impl IntoIterator<Item = &'n str>,
-) -> Option<&'n str> {
+pub(super) fn nearest<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     if wrong.len() > LONGEST {
         return None;
     }
@@ -30,8 +27,7 @@ pub(super) fn nearest<'n>(
         (distance <= near).then_some((distance, name))
     };
     let near = names.into_iter().filter_map(distance);
-    near.min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -41,10 +37,7 @@ mod tests {
     #[test]
     fn a_slip_of_the_finger_finds_the_name() {
         assert_eq!(nearest("wbe", ["api", "web"]), Some("web"));
-        assert_eq!(
-            nearest("backendport", ["port", "backendPort"]),
-            Some("backendPort")
-        );
+        assert_eq!(nearest("backendport", ["port", "backendPort"]), Some("backendPort"));
         assert_eq!(nearest("interval", ["timeout", "interfaces"]), None);
     }
 

@@ -39,15 +39,14 @@ fn members(pool: &RawPool, report: &mut Report<'_>) {
     } else if let Some(most) = pool.max_members
         && count > most.value as usize
     {
-        let message = format!(
-            "room for {}, but {count} backends are listed; write at least {count}",
-            most.value
-        );
+        let message =
+            format!("room for {}, but {count} backends are listed; write at least {count}", most.value);
         report.add(most.place, format!("{path}.maxMembers"), message);
     }
     let weightless = |backend: &RawBackend| backend.weight.is_some_and(|weight| weight.value == 0);
     if count > 0 && pool.backends.iter().all(weightless) {
-        let message = "every backend has weight 0, so that none takes a connection; give one of them another weight";
+        let message =
+            "every backend has weight 0, so that none takes a connection; give one of them another weight";
         report.add(pool.place, format!("{path}.backends"), message);
     }
 }
@@ -75,30 +74,17 @@ fn build(raw: RawConfig, targets: Vec<Target>) -> Config {
         })
     };
     Config {
-        rules: raw
-            .rules
-            .into_iter()
-            .zip(targets)
-            .filter_map(rule)
-            .collect(),
+        rules: raw.rules.into_iter().zip(targets).filter_map(rule).collect(),
         interfaces: raw
             .interfaces
             .into_iter()
-            .filter_map(|interface| {
-                Some(Interface {
-                    name: interface.name?.value,
-                    mode: interface.mode,
-                })
-            })
+            .filter_map(|interface| Some(Interface { name: interface.name?.value, mode: interface.mode }))
             .collect(),
         frontends: raw
             .frontends
             .into_iter()
             .filter_map(|frontend| {
-                Some(Frontend {
-                    name: frontend.name?.value,
-                    address: frontend.address?.value,
-                })
+                Some(Frontend { name: frontend.name?.value, address: frontend.address?.value })
             })
             .collect(),
         pools: raw.pools.into_iter().filter_map(pool).collect(),
@@ -119,9 +105,7 @@ fn probe(raw: RawProbe) -> Option<Probe> {
 }
 
 fn pool(raw: RawPool) -> Option<Pool> {
-    let max_members = raw
-        .max_members
-        .map_or_else(|| room_for(raw.backends.len()), At::into_value);
+    let max_members = raw.max_members.map_or_else(|| room_for(raw.backends.len()), At::into_value);
     let backend = |raw: RawBackend| {
         Some(Backend {
             name: raw.name?.value,

@@ -23,9 +23,7 @@ pub(super) fn name(scalar: &Scalar<'_>) -> Result<String, String> {
     let text = &*scalar.text;
     let good = text.len() <= LONGEST_NAME
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
     if good {
         return Ok(text.to_owned());
     }
@@ -36,10 +34,7 @@ pub(super) fn name(scalar: &Scalar<'_>) -> Result<String, String> {
 }
 
 /// The name of something else in this file; whether it exists is checked later.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "has the shape that the reader of fields wants"
-)]
+#[expect(clippy::unnecessary_wraps, reason = "has the shape that the reader of fields wants")]
 pub(super) fn reference(scalar: &Scalar<'_>) -> Result<String, String> {
     Ok(scalar.text.clone().into_owned())
 }
@@ -49,9 +44,7 @@ pub(super) fn interface(scalar: &Scalar<'_>) -> Result<String, String> {
     let text = &*scalar.text;
     let good = (1..=LONGEST_INTERFACE).contains(&text.len())
         && !matches!(text, "." | "..")
-        && text
-            .chars()
-            .all(|c| c.is_ascii_graphic() && !matches!(c, '/' | ':'));
+        && text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '/' | ':'));
     if good {
         return Ok(text.to_owned());
     }
@@ -74,10 +67,7 @@ pub(super) fn choice<T: Copy>(
     let words: Vec<&str> = now.iter().map(|(word, _)| *word).collect();
     let available = words.join(", ");
     if later.contains(&text) {
-        return Err(format!(
-            "{} is not available in this version; available: {available}",
-            quoted(text)
-        ));
+        return Err(format!("{} is not available in this version; available: {available}", quoted(text)));
     }
     let hint = did_you_mean(text, words.iter().copied());
     Err(format!("{} is not one of: {available}{hint}", quoted(text)))
@@ -96,10 +86,7 @@ pub(super) fn off(scalar: &Scalar<'_>) -> Result<(), String> {
         ("true" | "True" | "TRUE", true) => {
             Err("true is not available in this version; write false, or remove the key".to_owned())
         }
-        (text, _) => Err(format!(
-            "expected true or false (without quotes), found {}",
-            quoted(text)
-        )),
+        (text, _) => Err(format!("expected true or false (without quotes), found {}", quoted(text))),
     }
 }
 
@@ -108,23 +95,16 @@ pub(super) fn whole(scalar: &Scalar<'_>, range: RangeInclusive<u32>) -> Result<u
     let (text, least, most) = (&*scalar.text, range.start(), range.end());
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if !digits || (text.len() > 1 && text.starts_with('0')) {
-        return Err(format!(
-            "expected a whole number from {least} to {most}, found {}",
-            quoted(text)
-        ));
+        return Err(format!("expected a whole number from {least} to {most}, found {}", quoted(text)));
     }
     if !scalar.plain {
-        return Err(format!(
-            "{} is text; write the number without quotes",
-            quoted(text)
-        ));
+        return Err(format!("{} is text; write the number without quotes", quoted(text)));
     }
     match text.parse() {
         Ok(number) if range.contains(&number) => Ok(number),
-        _ => Err(format!(
-            "{} is out of range; {least} to {most} are possible",
-            quoted(text).trim_matches('"')
-        )),
+        _ => {
+            Err(format!("{} is out of range; {least} to {most} are possible", quoted(text).trim_matches('"')))
+        }
     }
 }
 
@@ -132,19 +112,12 @@ pub(super) fn whole(scalar: &Scalar<'_>, range: RangeInclusive<u32>) -> Result<u
 pub(super) fn port(scalar: &Scalar<'_>) -> Result<u16, String> {
     let text = &*scalar.text;
     if text == "all" {
-        return Err(
-            "\"all\" (HA ports) is not available in this version; write one port".to_owned(),
-        );
+        return Err("\"all\" (HA ports) is not available in this version; write one port".to_owned());
     }
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if text
-        .split_once('-')
-        .is_some_and(|(from, to)| is_number(from.trim_end()) && is_number(to.trim_start()))
+    if text.split_once('-').is_some_and(|(from, to)| is_number(from.trim_end()) && is_number(to.trim_start()))
     {
-        return Err(format!(
-            "the range {} is not available in this version; write one port",
-            quoted(text)
-        ));
+        return Err(format!("the range {} is not available in this version; write one port", quoted(text)));
     }
     if text == "0" && scalar.plain {
         return Err("no service listens on port 0; write 1 to 65535".to_owned());
@@ -168,9 +141,7 @@ pub(super) fn address(scalar: &Scalar<'_>) -> Result<Ipv4Addr, String> {
         240..=255 => "reserved (240.0.0.0/4)",
         _ => return Ok(address),
     };
-    Err(format!(
-        "{address} is {kind}; write the address of one host"
-    ))
+    Err(format!("{address} is {kind}; write the address of one host"))
 }
 
 fn no_address(text: &str) -> String {
@@ -184,9 +155,7 @@ fn no_address(text: &str) -> String {
         return format!("{shown} is a prefix; write one address");
     }
     if text.parse::<std::net::SocketAddr>().is_ok() {
-        return format!(
-            "{shown} has a port; write the address alone, ports belong to rules and probes"
-        );
+        return format!("{shown} has a port; write the address alone, ports belong to rules and probes");
     }
     format!("{shown} is not an IPv4 address such as 10.0.1.11; host names are not looked up")
 }
@@ -200,15 +169,9 @@ pub(super) fn prefix(scalar: &Scalar<'_>) -> Result<Prefix, String> {
     };
     let Ok(address) = address.parse::<Ipv4Addr>() else {
         return Err(if address.parse::<Ipv6Addr>().is_ok() {
-            format!(
-                "{} is IPv6, which is not available in this version",
-                quoted(text)
-            )
+            format!("{} is IPv6, which is not available in this version", quoted(text))
         } else {
-            format!(
-                "{} is not a prefix such as 198.51.100.0/24; 0.0.0.0/0 is everybody",
-                quoted(text)
-            )
+            format!("{} is not a prefix such as 198.51.100.0/24; 0.0.0.0/0 is everybody", quoted(text))
         });
     };
     let length = match length {
@@ -219,10 +182,7 @@ pub(super) fn prefix(scalar: &Scalar<'_>) -> Result<Prefix, String> {
         Some(digits) => match digits.parse::<u8>() {
             Ok(length @ 0..=32) if !digits.starts_with('+') => length,
             _ => {
-                return Err(format!(
-                    "{} has no prefix length from 0 to 32 behind the slash",
-                    quoted(text)
-                ));
+                return Err(format!("{} has no prefix length from 0 to 32 behind the slash", quoted(text)));
             }
         },
     };
@@ -241,10 +201,7 @@ pub(super) fn prefix(scalar: &Scalar<'_>) -> Result<Prefix, String> {
 pub(super) fn http_path(scalar: &Scalar<'_>) -> Result<String, String> {
     let text = &*scalar.text;
     if text.starts_with("http://") || text.starts_with("https://") {
-        return Err(format!(
-            "{} is a URL; write its path alone, such as /healthz",
-            quoted(text)
-        ));
+        return Err(format!("{} is a URL; write its path alone, such as /healthz", quoted(text)));
     }
     if let Some(bad) = text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
         return Err(format!(
@@ -254,10 +211,7 @@ pub(super) fn http_path(scalar: &Scalar<'_>) -> Result<String, String> {
         ));
     }
     if text.len() > LONGEST_PATH {
-        return Err(format!(
-            "the path has {} characters; {LONGEST_PATH} are possible",
-            text.len()
-        ));
+        return Err(format!("the path has {} characters; {LONGEST_PATH} are possible", text.len()));
     }
     let slash = if text.starts_with('/') { "" } else { "/" };
     Ok(format!("{slash}{text}"))

@@ -39,10 +39,7 @@ struct InterfaceKeys<'c> {
 }
 
 fn interface(interface: &Interface) -> InterfaceKeys<'_> {
-    InterfaceKeys {
-        name: &interface.name,
-        mode: interface.mode.word(),
-    }
+    InterfaceKeys { name: &interface.name, mode: interface.mode.word() }
 }
 
 #[derive(Serialize)]
@@ -52,10 +49,7 @@ struct FrontendKeys<'c> {
 }
 
 fn frontend(frontend: &Frontend) -> FrontendKeys<'_> {
-    FrontendKeys {
-        name: &frontend.name,
-        address: frontend.address.to_string(),
-    }
+    FrontendKeys { name: &frontend.name, address: frontend.address.to_string() }
 }
 
 #[derive(Serialize)]
@@ -176,14 +170,10 @@ struct AccessKeys {
 fn access(access: &Access) -> Vec<AccessKeys> {
     match access {
         Access::Closed => Vec::new(),
-        Access::Open => vec![AccessKeys {
-            allow: "0.0.0.0/0".to_owned(),
-        }],
+        Access::Open => vec![AccessKeys { allow: "0.0.0.0/0".to_owned() }],
         Access::Prefixes(prefixes) => prefixes
             .iter()
-            .map(|prefix| AccessKeys {
-                allow: format!("{}/{}", prefix.address, prefix.length),
-            })
+            .map(|prefix| AccessKeys { allow: format!("{}/{}", prefix.address, prefix.length) })
             .collect(),
     }
 }

@@ -56,12 +56,7 @@ pub(super) struct Key<'s> {
 
 /// The one document of a source; `None` if it cannot be read to its end (and a mistake says why).
 pub(super) fn parse<'s>(source: usize, text: &'s str, report: &mut Report<'_>) -> Option<Node<'s>> {
-    let mut loader = Loader {
-        source,
-        events: Parser::new_from_str(text),
-        values: 0,
-        report,
-    };
+    let mut loader = Loader { source, events: Parser::new_from_str(text), values: 0, report };
     match loader.document() {
         Ok(root) => Some(root),
         Err(stop) => {
@@ -90,10 +85,7 @@ impl<'s> Loader<'s, '_, '_> {
         loop {
             let (event, place) = self.next()?;
             match event {
-                Event::StreamStart
-                | Event::DocumentStart(_)
-                | Event::DocumentEnd
-                | Event::Nothing => {}
+                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
                 Event::StreamEnd => break,
                 Event::Alias(_)
                 | Event::Scalar(..)
@@ -104,19 +96,15 @@ impl<'s> Loader<'s, '_, '_> {
                     if root.is_some() {
                         return Err(Stop {
                             place,
-                            message:
-                                "a second YAML document starts here; put it into a file of its own"
-                                    .to_owned(),
+                            message: "a second YAML document starts here; put it into a file of its own"
+                                .to_owned(),
                         });
                     }
                     root = Some(self.node(event, place, &Path::Root)?);
                 }
             }
         }
-        Ok(root.unwrap_or(Node {
-            place: Place::start_of(self.source),
-            value: Value::Map(Vec::new()),
-        }))
+        Ok(root.unwrap_or(Node { place: Place::start_of(self.source), value: Value::Map(Vec::new()) }))
     }
 
     /// The node that begins with `event`; calls itself at most [`DEEPEST`] deep.
@@ -129,18 +117,12 @@ impl<'s> Loader<'s, '_, '_> {
             });
         }
         if self.values > MOST_VALUES {
-            return Err(Stop {
-                place,
-                message: format!("more than {MOST_VALUES} values; split the file"),
-            });
+            return Err(Stop { place, message: format!("more than {MOST_VALUES} values; split the file") });
         }
         let value = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_indirection(place, path, anchor, tag.is_some());
-                Value::Scalar(Scalar {
-                    text,
-                    plain: style == ScalarStyle::Plain,
-                })
+                Value::Scalar(Scalar { text, plain: style == ScalarStyle::Plain })
             }
             Event::SequenceStart(anchor, tag) => {
                 self.refuse_indirection(place, path, anchor, tag.is_some());
@@ -151,11 +133,7 @@ impl<'s> Loader<'s, '_, '_> {
                 self.map(path)?
             }
             Event::Alias(_) => {
-                self.report.add(
-                    place,
-                    path,
-                    "aliases (*name) are not accepted; write the value out",
-                );
+                self.report.add(place, path, "aliases (*name) are not accepted; write the value out");
                 Value::Refused
             }
             Event::Nothing
@@ -194,26 +172,18 @@ impl<'s> Loader<'s, '_, '_> {
             let (event, place) = self.next()?;
             let Value::Scalar(Scalar { text: name, plain }) = key.value else {
                 self.node(event, place, &path.key("?"))?;
-                self.report
-                    .add(key.place, path, "a key must be a word, such as \"name\"");
+                self.report.add(key.place, path, "a key must be a word, such as \"name\"");
                 continue;
             };
             let value_path = path.key(&name);
             let mut value = self.node(event, place, &value_path)?;
             if plain && name == "<<" {
-                self.report.add(
-                    key.place,
-                    path,
-                    "merge keys (<<) are not accepted; write the keys out",
-                );
+                self.report.add(key.place, path, "merge keys (<<) are not accepted; write the keys out");
                 continue;
             }
             if let Some(first) = seen.get(&name) {
                 let first = self.report.refer(key.place, *first);
-                let message = format!(
-                    "{} is given twice, first at {first}; keep one",
-                    quoted(&name)
-                );
+                let message = format!("{} is given twice, first at {first}; keep one", quoted(&name));
                 self.report.add(key.place, value_path, message);
                 continue;
             }
@@ -222,13 +192,7 @@ impl<'s> Loader<'s, '_, '_> {
             if matches!(&value.value, Value::Scalar(scalar) if scalar.is_null()) {
                 value.place = key.place;
             }
-            entries.push((
-                Key {
-                    place: key.place,
-                    name,
-                },
-                value,
-            ));
+            entries.push((Key { place: key.place, name }, value));
         }
     }
 
@@ -242,11 +206,7 @@ impl<'s> Loader<'s, '_, '_> {
             );
         }
         if tagged {
-            self.report.add(
-                place,
-                path,
-                "tags (!name) are not accepted; leave the tag out",
-            );
+            self.report.add(place, path, "tags (!name) are not accepted; leave the tag out");
         }
     }
 
@@ -254,10 +214,7 @@ impl<'s> Loader<'s, '_, '_> {
         match self.events.next_event() {
             Some(Ok((event, span))) => Ok((event, self.place(span))),
             Some(Err(error)) => Err(self.syntax(&error)),
-            None => Err(syntax(
-                Place::start_of(self.source),
-                "the file ends too early",
-            )),
+            None => Err(syntax(Place::start_of(self.source), "the file ends too early")),
         }
     }
 
@@ -267,27 +224,18 @@ impl<'s> Loader<'s, '_, '_> {
 
     fn syntax(&self, error: &ScanError) -> Stop {
         let marker = error.marker();
-        syntax(
-            place(self.source, marker.line(), marker.col()),
-            error.info(),
-        )
+        syntax(place(self.source, marker.line(), marker.col()), error.info())
     }
 }
 
 fn place(source: usize, line: usize, column_from_0: usize) -> Place {
     let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Place {
-        source,
-        line: narrow(line),
-        column: narrow(column_from_0.saturating_add(1)),
-    }
+    Place { source, line: narrow(line), column: narrow(column_from_0.saturating_add(1)) }
 }
 
 fn syntax(place: Place, what: &str) -> Stop {
     Stop {
         place,
-        message: format!(
-            "not valid YAML: {what}; check indentation, quotes and brackets here and above"
-        ),
+        message: format!("not valid YAML: {what}; check indentation, quotes and brackets here and above"),
     }
 }
