@@ -3,6 +3,7 @@
 //!
 //! Who may use whom is written in `ARCHITECTURE.md` and held by `cargo xtask ci`.
 
+pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod dataplane;

@@ -1,0 +1,175 @@
+//! What each item may say for itself, but not together with another one. Every check looks once at
+//! each item, and reports the later of two that contradict each other.
+
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
+
+use super::error::{Place, Report, quoted};
+use super::fields::At;
+use super::model::Protocol;
+use super::raw::{RawConfig, RawFrontend, RawPool, RawRule};
+use super::references::Target;
+use super::words::Word;
+
+/// Two frontends with one address would be one frontend with two names.
+pub(super) fn frontends(frontends: &[RawFrontend], report: &mut Report<'_>) {
+    let mut seen: HashMap<Ipv4Addr, (&RawFrontend, Place)> = HashMap::new();
+    for frontend in frontends {
+        let Some(At { place, value: address }) = frontend.address else {
+            continue;
+        };
+        if let Some((first, at)) = seen.get(&address) {
+            let message = format!(
+                "{address} is the address of frontend {} already ({}); rules of both can name that one",
+                named(first.name.as_ref()),
+                report.refer(place, *at)
+            );
+            report.add(place, format!("frontends[{}].address", frontend.index), message);
+        } else {
+            seen.insert(address, (frontend, place));
+        }
+    }
+}
+
+/// A backend is in its pool once, and is no frontend: packets to it would never leave.
+pub(super) fn members(pools: &[RawPool], frontends: &[RawFrontend], report: &mut Report<'_>) {
+    let frontends: HashMap<Ipv4Addr, &RawFrontend> =
+        frontends.iter().filter_map(|frontend| Some((frontend.address.as_ref()?.value, frontend))).collect();
+    for pool in pools {
+        let mut seen: HashMap<Ipv4Addr, Place> = HashMap::new();
+        for backend in &pool.backends {
+            let Some(At { place, value: address }) = backend.address else {
+                continue;
+            };
+            let path = format!("pools[{}].backends[{}].address", pool.index, backend.index);
+            if let Some(frontend) = frontends.get(&address) {
+                let message = format!(
+                    "{address} is the address of frontend {}; a backend needs one of its own",
+                    named(frontend.name.as_ref())
+                );
+                report.add(place, &path, message);
+            }
+            if let Some(first) = seen.get(&address) {
+                let first = report.refer(place, *first);
+                let message = format!(
+                    "{address} is in this pool twice, first at {first}; for a larger share use weight"
+                );
+                report.add(place, &path, message);
+            } else {
+                seen.insert(address, place);
+            }
+        }
+    }
+}
+
+/// S-RULE-2: frontend, protocol and port belong to one rule.
+pub(super) fn frontend_ports(config: &RawConfig, targets: &[Target], report: &mut Report<'_>) {
+    let mut seen: HashMap<(usize, Protocol, u16), &RawRule> = HashMap::new();
+    for (rule, target) in config.rules.iter().zip(targets) {
+        let (Some(frontend), Some(protocol), Some(port)) = (target.frontend, rule.protocol, rule.port) else {
+            continue;
+        };
+        let Some(first) = seen.get(&(frontend, protocol.value, port.value)) else {
+            seen.insert((frontend, protocol.value, port.value), rule);
+            continue;
+        };
+        let message = format!(
+            "rule {} serves {} {} of frontend {} already; write another port, or remove one of the two",
+            other(first, port.place, report),
+            protocol.value.word(),
+            port.value,
+            config.frontends.get(frontend).map_or_else(String::new, |frontend| named(frontend.name.as_ref())),
+        );
+        report.add(port.place, format!("rules[{}].port", rule.index), message);
+    }
+}
+
+/// S-RULE-3 and S-RULE-4: backend, protocol and backend port belong to one rule, or a reply could
+/// not be told from the reply of another.
+pub(super) fn backend_ports(config: &RawConfig, targets: &[Target], report: &mut Report<'_>) {
+    let shared = in_several_pools(&config.pools);
+    // Only rules with the same protocol and backend port can meet; first those of one pool, then
+    // those whose pools have a backend in common.
+    let mut by_pool: HashMap<(Protocol, u16, usize), &RawRule> = HashMap::new();
+    let mut by_backend: HashMap<(Protocol, u16, Ipv4Addr), &RawRule> = HashMap::new();
+    for (rule, target) in config.rules.iter().zip(targets) {
+        let (Some(protocol), Some(port), Some(pool)) = (rule.protocol, rule.backend_port, target.pool) else {
+            continue;
+        };
+        let (protocol, Some(members)) = (protocol.value, config.pools.get(pool)) else {
+            continue;
+        };
+        if let Some(first) = by_pool.get(&(protocol, port.value, pool)) {
+            let member = members.backends.iter().find_map(|backend| backend.address.as_ref());
+            let goal = match member {
+                Some(address) => format!("{}:{}", address.value, port.value),
+                None => format!("port {}", port.value),
+            };
+            clash(rule, first, members, protocol, port, &goal, report);
+            continue;
+        }
+        by_pool.insert((protocol, port.value, pool), rule);
+        let addresses = members.backends.iter().filter_map(|backend| backend.address.as_ref());
+        let mut reported = false;
+        for At { value: address, .. } in addresses.filter(|address| shared.contains(&address.value)) {
+            match by_backend.get(&(protocol, port.value, *address)) {
+                None => {
+                    by_backend.insert((protocol, port.value, *address), rule);
+                }
+                Some(first) if !reported => {
+                    clash(rule, first, members, protocol, port, &format!("{address}:{}", port.value), report);
+                    reported = true;
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+fn clash(
+    rule: &RawRule,
+    first: &RawRule,
+    pool: &RawPool,
+    protocol: Protocol,
+    port: At<u16>,
+    goal: &str,
+    report: &mut Report<'_>,
+) {
+    let message = format!(
+        "rules {} and {} both send {} to {goal} (pool {}), where replies could not be told apart; \
+         give one of them another backendPort or other backends",
+        other(first, port.place, report),
+        named(rule.name.as_ref()),
+        protocol.word(),
+        named(pool.name.as_ref()),
+    );
+    report.add(port.place, format!("rules[{}].backendPort", rule.index), message);
+}
+
+/// Most addresses are in one pool, and rules of different pools cannot meet there.
+fn in_several_pools(pools: &[RawPool]) -> HashSet<Ipv4Addr> {
+    let mut first_pool: HashMap<Ipv4Addr, usize> = HashMap::new();
+    let mut shared = HashSet::new();
+    for (position, pool) in pools.iter().enumerate() {
+        for address in pool.backends.iter().filter_map(|backend| backend.address.as_ref()) {
+            if *first_pool.entry(address.value).or_insert(position) != position {
+                shared.insert(address.value);
+            }
+        }
+    }
+    shared
+}
+
+/// A rule as another one's message names it.
+fn other(rule: &RawRule, reader: Place, report: &Report<'_>) -> String {
+    match &rule.name {
+        Some(At { place, value }) => {
+            format!("{} ({})", quoted(value), report.refer(reader, *place))
+        }
+        None => format!("rules[{}]", rule.index),
+    }
+}
+
+fn named(name: Option<&At<String>>) -> String {
+    name.map_or_else(|| "without a name".to_owned(), |name| quoted(&name.value))
+}

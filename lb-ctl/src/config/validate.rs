@@ -1,0 +1,155 @@
+//! From [`RawConfig`] to [`Config`]: everything has one name, every name that is used exists, and
+//! nothing contradicts anything else.
+
+use super::conflicts;
+use super::error::Report;
+use super::fields::At;
+use super::model::{Access, Backend, Config, Frontend, Interface, Pool, Prefix, Probe, Rule};
+use super::raw::{RawBackend, RawConfig, RawPool, RawProbe, RawRule};
+use super::references::{Target, resolve};
+
+/// With 131,071 slots, the largest ring, a member has 16 of them.
+pub(super) const MOST_MEMBERS: u32 = 8_192;
+
+/// The smallest ring has 4,099 slots: 100 for each of so many members.
+const MEMBERS_OF_SMALLEST_RING: u32 = 40;
+
+impl RawConfig {
+    /// What is returned can be believed only if the report is still empty.
+    pub(super) fn validate(self, report: &mut Report<'_>) -> Config {
+        let targets = resolve(&self, report);
+        conflicts::frontends(&self.frontends, report);
+        for pool in &self.pools {
+            members(pool, report);
+        }
+        conflicts::members(&self.pools, &self.frontends, report);
+        conflicts::frontend_ports(&self, &targets, report);
+        conflicts::backend_ports(&self, &targets, report);
+        build(self, targets)
+    }
+}
+
+/// A pool has room for its members, and one of them can take connections.
+fn members(pool: &RawPool, report: &mut Report<'_>) {
+    let path = format!("pools[{}]", pool.index);
+    let count = pool.backends.len();
+    if count > MOST_MEMBERS as usize {
+        let message = format!("{count} backends; a pool has at most {MOST_MEMBERS}, split it");
+        report.add(pool.place, format!("{path}.backends"), message);
+    } else if let Some(most) = pool.max_members
+        && count > most.value as usize
+    {
+        let message =
+            format!("room for {}, but {count} backends are listed; write at least {count}", most.value);
+        report.add(most.place, format!("{path}.maxMembers"), message);
+    }
+    let weightless = |backend: &RawBackend| backend.weight.is_some_and(|weight| weight.value == 0);
+    if count > 0 && pool.backends.iter().all(weightless) {
+        let message =
+            "every backend has weight 0, so that none takes a connection; give one of them another weight";
+        report.add(pool.place, format!("{path}.backends"), message);
+    }
+}
+
+/// Items that lack something are left out; they have a mistake each, so that nobody sees the rest.
+fn build(raw: RawConfig, targets: Vec<Target>) -> Config {
+    let probes: Vec<Probe> = raw.probes.into_iter().filter_map(probe).collect();
+    let rule = |(rule, target): (RawRule, Target)| {
+        let probe = target.probe.and_then(|probe| probes.get(probe));
+        Some(Rule {
+            name: rule.name?.value,
+            frontend: target.frontend?,
+            protocol: rule.protocol?.value,
+            port: rule.port?.value,
+            pool: target.pool?,
+            backend_port: rule.backend_port?.value,
+            probe: target.probe,
+            no_healthy_backends: rule
+                .no_healthy_backends
+                .or(probe.map(|probe| probe.no_healthy_backends))
+                .unwrap_or_default(),
+            distribution: rule.distribution,
+            idle_timeout: rule.idle_timeout,
+            access: access(rule.access),
+        })
+    };
+    Config {
+        rules: raw.rules.into_iter().zip(targets).filter_map(rule).collect(),
+        interfaces: raw
+            .interfaces
+            .into_iter()
+            .filter_map(|interface| Some(Interface { name: interface.name?.value, mode: interface.mode }))
+            .collect(),
+        frontends: raw
+            .frontends
+            .into_iter()
+            .filter_map(|frontend| {
+                Some(Frontend { name: frontend.name?.value, address: frontend.address?.value })
+            })
+            .collect(),
+        pools: raw.pools.into_iter().filter_map(pool).collect(),
+        probes,
+    }
+}
+
+fn probe(raw: RawProbe) -> Option<Probe> {
+    Some(Probe {
+        name: raw.name?.value,
+        check: raw.check?,
+        port: raw.port?.value,
+        interval: raw.interval,
+        timeout: raw.timeout,
+        threshold: raw.threshold,
+        no_healthy_backends: raw.no_healthy_backends,
+    })
+}
+
+fn pool(raw: RawPool) -> Option<Pool> {
+    let max_members = raw.max_members.map_or_else(|| room_for(raw.backends.len()), At::into_value);
+    let backend = |raw: RawBackend| {
+        Some(Backend {
+            name: raw.name?.value,
+            address: raw.address?.value,
+            weight: raw.weight.map_or(1, At::into_value),
+            admin_state: raw.admin_state,
+        })
+    };
+    Some(Pool {
+        name: raw.name?.value,
+        max_members,
+        transition: raw.transition,
+        backends: raw.backends.into_iter().filter_map(backend).collect(),
+    })
+}
+
+/// The default of `maxMembers`: what the smallest ring serves well, doubled until everybody fits,
+/// so that a growing pool rarely changes the size of its ring.
+fn room_for(backends: usize) -> u32 {
+    let mut room = MEMBERS_OF_SMALLEST_RING;
+    while (room as usize) < backends && room < MOST_MEMBERS {
+        room *= 2;
+    }
+    room.min(MOST_MEMBERS)
+}
+
+fn access(mut prefixes: Vec<Prefix>) -> Access {
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    match prefixes.first() {
+        None => Access::Closed,
+        // The shortest prefix of the lowest address comes first.
+        Some(prefix) if prefix.length == 0 => Access::Open,
+        Some(_) => Access::Prefixes(prefixes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::room_for;
+
+    #[test]
+    fn room_grows_by_doubling_and_has_an_end() {
+        let rooms = [0, 40, 41, 80, 81, 5_120, 5_121, 8_192, 100_000].map(room_for);
+        assert_eq!(rooms, [40, 40, 80, 80, 160, 5_120, 8_192, 8_192, 8_192]);
+    }
+}

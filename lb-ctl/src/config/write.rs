@@ -1,0 +1,179 @@
+//! A [`Config`] as the file that says the same with every default written out; `load` of that
+//! text gives an equal `Config`.
+
+use serde::{Serialize, Serializer};
+
+use super::duration::show;
+use super::model::{Access, Backend, Check, Config, Frontend, Interface, Pool, Probe, Rule};
+use super::words::Word;
+
+impl Serialize for Config {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let file = File {
+            version: 1,
+            interfaces: self.interfaces().iter().map(interface).collect(),
+            frontends: self.frontends().iter().map(frontend).collect(),
+            pools: self.pools().iter().map(pool).collect(),
+            probes: self.probes().iter().map(probe).collect(),
+            rules: self.rules().iter().map(|r| rule(self, r)).collect(),
+        };
+        file.serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+struct File<'c> {
+    version: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    interfaces: Vec<InterfaceKeys<'c>>,
+    frontends: Vec<FrontendKeys<'c>>,
+    pools: Vec<PoolKeys<'c>>,
+    probes: Vec<ProbeKeys<'c>>,
+    rules: Vec<RuleKeys<'c>>,
+}
+
+#[derive(Serialize)]
+struct InterfaceKeys<'c> {
+    name: &'c str,
+    mode: &'static str,
+}
+
+fn interface(interface: &Interface) -> InterfaceKeys<'_> {
+    InterfaceKeys { name: &interface.name, mode: interface.mode.word() }
+}
+
+#[derive(Serialize)]
+struct FrontendKeys<'c> {
+    name: &'c str,
+    address: String,
+}
+
+fn frontend(frontend: &Frontend) -> FrontendKeys<'_> {
+    FrontendKeys { name: &frontend.name, address: frontend.address.to_string() }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PoolKeys<'c> {
+    name: &'c str,
+    max_members: u32,
+    transition: String,
+    forwarding: &'static str,
+    backends: Vec<BackendKeys<'c>>,
+}
+
+fn pool(pool: &Pool) -> PoolKeys<'_> {
+    PoolKeys {
+        name: &pool.name,
+        max_members: pool.max_members,
+        transition: show(pool.transition),
+        forwarding: "nat",
+        backends: pool.backends.iter().map(backend).collect(),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BackendKeys<'c> {
+    name: &'c str,
+    address: String,
+    weight: u16,
+    admin_state: &'static str,
+}
+
+fn backend(backend: &Backend) -> BackendKeys<'_> {
+    BackendKeys {
+        name: &backend.name,
+        address: backend.address.to_string(),
+        weight: backend.weight,
+        admin_state: backend.admin_state.word(),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProbeKeys<'c> {
+    name: &'c str,
+    protocol: &'static str,
+    port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'c str>,
+    interval: String,
+    timeout: String,
+    threshold: u32,
+    no_healthy_backends: &'static str,
+}
+
+fn probe(probe: &Probe) -> ProbeKeys<'_> {
+    let (protocol, path) = match &probe.check {
+        Check::Tcp => ("tcp", None),
+        Check::Http { path } => ("http", Some(path.as_str())),
+    };
+    ProbeKeys {
+        name: &probe.name,
+        protocol,
+        port: probe.port,
+        path,
+        interval: show(probe.interval),
+        timeout: show(probe.timeout),
+        threshold: probe.threshold,
+        no_healthy_backends: probe.no_healthy_backends.word(),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RuleKeys<'c> {
+    name: &'c str,
+    frontend: &'c str,
+    protocol: &'static str,
+    port: u16,
+    pool: &'c str,
+    backend_port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<&'c str>,
+    no_healthy_backends: &'static str,
+    distribution: &'static str,
+    idle_timeout: String,
+    tracking: &'static str,
+    tcp_reset: bool,
+    floating_ip: bool,
+    outbound_snat: bool,
+    access: Vec<AccessKeys>,
+}
+
+fn rule<'c>(config: &'c Config, rule: &'c Rule) -> RuleKeys<'c> {
+    RuleKeys {
+        name: &rule.name,
+        frontend: &config.frontend_of(rule).name,
+        protocol: rule.protocol.word(),
+        port: rule.port,
+        pool: &config.pool_of(rule).name,
+        backend_port: rule.backend_port,
+        probe: config.probe_of(rule).map(|probe| probe.name.as_str()),
+        no_healthy_backends: rule.no_healthy_backends.word(),
+        distribution: rule.distribution.word(),
+        idle_timeout: show(rule.idle_timeout),
+        tracking: "auto",
+        tcp_reset: false,
+        floating_ip: false,
+        outbound_snat: false,
+        access: access(&rule.access),
+    }
+}
+
+#[derive(Serialize)]
+struct AccessKeys {
+    allow: String,
+}
+
+fn access(access: &Access) -> Vec<AccessKeys> {
+    match access {
+        Access::Closed => Vec::new(),
+        Access::Open => vec![AccessKeys { allow: "0.0.0.0/0".to_owned() }],
+        Access::Prefixes(prefixes) => prefixes
+            .iter()
+            .map(|prefix| AccessKeys { allow: format!("{}/{}", prefix.address, prefix.length) })
+            .collect(),
+    }
+}
