@@ -110,10 +110,10 @@ fn head(stream: TcpStream) -> Result<(Response, impl std::io::Read + use<>)> {
         ensure!(reader.read_line(&mut line).context("read the head")? > 0, "closed within the head");
         match line.trim_end().split_once(": ") {
             Some((name, value)) if name.eq_ignore_ascii_case("x-served-by") => {
-                served_by = Some(value.to_owned())
+                served_by = Some(value.to_owned());
             }
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.parse().context("content-length")?
+                length = value.parse().context("content-length")?;
             }
             Some(_) => {}
             None => break,

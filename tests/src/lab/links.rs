@@ -78,8 +78,8 @@ pub(super) fn wire(client: &NetNs, balancer: &NetNs, backends: &[Backend], topol
     })?;
     for link in &links {
         configure(link.host, false, async |handle| {
-            offloads(HOST_LINK)?;
             bring_up(&handle, HOST_LINK, &link.addresses).await?;
+            offloads(HOST_LINK)?;
             add_route(&handle, DEFAULT_ROUTE, link.gateway).await
         })?;
     }
@@ -147,7 +147,8 @@ async fn add_route(handle: &Handle, (address, length): (Ipv4Addr, u8), gateway: 
 }
 
 /// Full checksums, because XDP does not carry the promise of a later one, and receive polling,
-/// because a veth without it drops in silence what XDP sends to it.
+/// because a veth without it drops in silence what XDP sends to it. Only on an interface that is up does
+/// the kernel tell the other end (the balancer's, up before) that redirects to it are welcome now.
 fn offloads(interface: &str) -> Result<()> {
     ethtool::set_tx_checksums(interface, false)?;
     ethtool::set_gro(interface, true)

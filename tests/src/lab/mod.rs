@@ -24,6 +24,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use ethtool::statistics;
 pub use namespace::NetNs;
@@ -110,6 +111,7 @@ impl Lab {
             topology.backends >= 1 && topology.client_addresses >= 1,
             "a lab needs a backend and a client address"
         );
+        raise_file_limit().context("raise the limit of open files")?;
         let claim = Claim::wait_for(name)?;
         claim.clean().with_context(|| format!("clean what an earlier lab `{name}` left"))?;
         // From here on an error drops the claim, and that cleans.
@@ -200,6 +202,12 @@ impl Drop for Lab {
             eprintln!("lab: teardown failed: {error:#}");
         }
     }
+}
+
+/// Clients and servers of thousands of connections live in this process.
+fn raise_file_limit() -> Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
 }
 
 /// Removes what labs of killed processes left; the names of those labs.

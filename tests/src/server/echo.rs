@@ -50,9 +50,9 @@ async fn download(
     pause: Duration,
 ) -> io::Result<()> {
     for number in 0..lines {
-        tokio::time::sleep(pause).await;
         stream.write_all(format!("{name} {number}\n").as_bytes()).await?;
         stream.flush().await?;
+        tokio::time::sleep(pause).await;
     }
     Ok(())
 }

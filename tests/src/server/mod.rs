@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::sync::{mpsc, oneshot};
 
-pub use process::Args;
+pub use process::{Args, Kind};
 pub use udp::UdpServer;
 
 use crate::lab::NetNs;

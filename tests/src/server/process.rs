@@ -1,4 +1,4 @@
-//! A server as a process of its own, for `cargo xtask run`: flatten [`Args`] into a subcommand.
+//! A server as a process of its own: the program `lab-server`, or [`Args`] in a subcommand of another.
 
 use std::{
     net::SocketAddrV4,
@@ -33,6 +33,17 @@ pub enum Kind {
 }
 
 impl Args {
+    /// As arguments for such a program.
+    #[must_use]
+    pub fn to_args(&self) -> [String; 3] {
+        let kind = match self.kind {
+            Kind::Http => "http",
+            Kind::Echo => "echo",
+            Kind::Udp => "udp",
+        };
+        [format!("--kind={kind}"), format!("--name={}", self.name), format!("--listen={}", self.listen)]
+    }
+
     /// Serves until the process is killed.
     pub fn run(&self) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
