@@ -3,6 +3,7 @@
 //!
 //! Who may use whom is written in `ARCHITECTURE.md` and held by `cargo xtask ci`.
 
+pub mod api;
 pub mod cli;
 pub mod compile;
 pub mod config;
@@ -10,4 +11,5 @@ pub mod dataplane;
 pub mod health;
 pub mod neighbours;
 pub mod plan;
+pub mod reconcile;
 pub mod state;

@@ -1,1 +1,90 @@
-//! The only writer of maps.
+//! The only writer of maps. Everybody else sends it messages through a [`Handle`].
+
+use std::path::PathBuf;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::api::types::{Applied, Status};
+use crate::config::model::Config;
+use crate::dataplane::Dataplane;
+use crate::health::Prober;
+use crate::neighbours::Neighbours;
+
+/// What a reconciler needs to be told once.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Name of the instance, for status.
+    pub instance: String,
+    /// Where pins are, for messages.
+    pub pin_dir: PathBuf,
+}
+
+/// Why a configuration is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// It cannot be put into force here; nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// A step failed and was undone; the old configuration is in force.
+    #[error("{0}")]
+    Failed(String),
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// Sends messages to the reconciler.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    messages: mpsc::Sender<Message>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Apply(Box<Config>, oneshot::Sender<Result<Applied, ApplyError>>),
+    Status(oneshot::Sender<Status>),
+    Detach(oneshot::Sender<Result<(), ApplyError>>),
+}
+
+impl Handle {
+    /// Puts a configuration into force, and returns once packets see it.
+    pub async fn apply(&self, config: Config) -> Result<Applied, ApplyError> {
+        let (reply, answer) = oneshot::channel();
+        self.messages
+            .send(Message::Apply(Box::new(config), reply))
+            .await
+            .map_err(|_| ApplyError::Stopping)?;
+        answer.await.map_err(|_| ApplyError::Stopping)?
+    }
+
+    /// What there is and how it does.
+    pub async fn status(&self) -> Result<Status, ApplyError> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(Message::Status(reply)).await.map_err(|_| ApplyError::Stopping)?;
+        answer.await.map_err(|_| ApplyError::Stopping)
+    }
+
+    /// Takes the program off all interfaces; the maps stay.
+    pub async fn detach(&self) -> Result<(), ApplyError> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(Message::Detach(reply)).await.map_err(|_| ApplyError::Stopping)?;
+        answer.await.map_err(|_| ApplyError::Stopping)?
+    }
+}
+
+/// Starts the reconciler on a task of the current runtime. It ends when the last handle is gone.
+#[must_use]
+pub fn start(
+    dataplane: Box<dyn Dataplane>,
+    prober: Prober,
+    probe_events: mpsc::Receiver<crate::health::Event>,
+    neighbours: Neighbours,
+    options: Options,
+) -> Handle {
+    let (messages, mut inbox) = mpsc::channel(64);
+    tokio::spawn(async move {
+        let _ = (dataplane, prober, probe_events, neighbours, options);
+        while inbox.recv().await.is_some() {}
+    });
+    Handle { messages }
+}
