@@ -54,7 +54,7 @@ fn download(source: &Source, release: &str, state: &Path) -> Result<PathBuf> {
         println!("looking for rust-src {release} in Debian's {suite}");
         if let Err(error) = shell::capture(apt.command("apt-get").arg("update")) {
             println!("{suite} cannot be read, passing on");
-            unread.push(format!("{error:#}"));
+            unread.push(complaint(&format!("{error:#}")));
             continue;
         }
         let versions = shell::capture(apt.command("apt-cache").args(["madison", "rust-src"]))?;
@@ -69,6 +69,12 @@ fn download(source: &Source, release: &str, state: &Path) -> Result<PathBuf> {
         Some(last) => bail!("no suite of Debian that can be read has rust-src {release}; {last}"),
         None => bail!("no suite of Debian ({}) has rust-src {release}", SUITES.join(", ")),
     }
+}
+
+/// What apt itself says, without our command line.
+fn complaint(error: &str) -> String {
+    let lines: Vec<&str> = error.lines().filter(|line| line.starts_with("E: ")).collect();
+    lines.join("\n")
 }
 
 /// The package's version that begins with rustc's: `1.95.0+dfsg1-2~bpo13+1` for `1.95.0`.
