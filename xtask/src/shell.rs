@@ -91,7 +91,7 @@ fn line(command: &Command) -> String {
 fn tail(stdout: &[u8], stderr: &[u8]) -> String {
     let text = if stderr.is_empty() { stdout } else { stderr };
     let text = String::from_utf8_lossy(text);
-    let lines: Vec<_> = text.lines().collect();
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("warning: ")).collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 

@@ -7,6 +7,9 @@ use anyhow::Result;
 use super::facts;
 use crate::shell;
 
+/// Without it `apt-get update` ends well when it could fetch nothing.
+pub(crate) const ERRORS_COUNT: &str = "APT::Update::Error-Mode=any";
+
 /// Installs what is missing and nothing that is merely recommended.
 pub(crate) fn install(packages: &[String], reason: &str) -> Result<()> {
     let what = format!("installing {} with apt: {reason}", packages.join(" "));
@@ -49,7 +52,7 @@ fn update_allowed() -> bool {
 
 fn update() -> Result<()> {
     let mut apt = Command::new("apt-get");
-    apt.args(["-o", "Acquire::Retries=2", "update"]);
+    apt.args(["-o", "Acquire::Retries=2", "-o", ERRORS_COUNT, "update"]);
     shell::slowly("fetching apt's package lists", "some seconds", &mut apt)
 }
 

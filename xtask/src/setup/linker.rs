@@ -9,11 +9,14 @@ use crate::shell;
 
 pub(crate) const VERSION: &str = "0.13.0";
 
-/// Ours, when it is there and runs: an upgrade of the system may have taken its LLVM away.
+/// Ours, or one of the same version in `PATH`. It has to run: an upgrade of the system may have
+/// taken its LLVM away.
 pub(crate) fn find() -> Option<PathBuf> {
-    let program = tool::dir(&name()).join("bin/bpf-linker");
-    let told = shell::capture(Command::new(&program).arg("--version")).ok()?;
-    told.contains(VERSION).then_some(program)
+    let ours = tool::dir(&name()).join("bin/bpf-linker");
+    [ours, PathBuf::from("bpf-linker")].into_iter().find(|program| {
+        let told = shell::capture(Command::new(program).arg("--version"));
+        told.is_ok_and(|told| told.trim() == format!("bpf-linker {VERSION}"))
+    })
 }
 
 /// From source, with the LLVM of this machine.

@@ -196,7 +196,8 @@ impl Action {
                 what: format!("bpf-linker {}", linker::VERSION),
                 why,
                 cure: vec![
-                    "a network, or a cargo configuration with a registry that can be reached".to_owned(),
+                    "see that cargo reaches its registry, and call the same command again;".to_owned(),
+                    format!("or put a bpf-linker of version {} into PATH", linker::VERSION),
                 ],
             },
             Self::FetchRustSrc(_) => no_rust_src(facts, why),

@@ -48,11 +48,13 @@ impl Source {
 
 /// Fetches the package out of the first suite that has rustc's version.
 fn download(source: &Source, release: &str, state: &Path) -> Result<PathBuf> {
+    let mut unread = Vec::new();
     for suite in SUITES {
         let apt = PrivateApt::new(&state.join(suite), &source.line(suite))?;
-        let what = format!("looking for rust-src {release} in Debian's {suite}");
-        if shell::slowly(&what, "some seconds", apt.command("apt-get").arg("update")).is_err() {
+        println!("looking for rust-src {release} in Debian's {suite}");
+        if let Err(error) = shell::capture(apt.command("apt-get").arg("update")) {
             println!("{suite} cannot be read, passing on");
+            unread.push(complaint(&format!("{error:#}")));
             continue;
         }
         let versions = shell::capture(apt.command("apt-cache").args(["madison", "rust-src"]))?;
@@ -63,7 +65,16 @@ fn download(source: &Source, release: &str, state: &Path) -> Result<PathBuf> {
             return apt.downloaded();
         }
     }
-    bail!("no suite of Debian ({}) has rust-src {release}", SUITES.join(", "));
+    match unread.pop() {
+        Some(last) => bail!("no suite of Debian that can be read has rust-src {release}; {last}"),
+        None => bail!("no suite of Debian ({}) has rust-src {release}", SUITES.join(", ")),
+    }
+}
+
+/// What apt itself says, without our command line.
+fn complaint(error: &str) -> String {
+    let lines: Vec<&str> = error.lines().filter(|line| line.starts_with("E: ")).collect();
+    lines.join("\n")
 }
 
 /// The package's version that begins with rustc's: `1.95.0+dfsg1-2~bpo13+1` for `1.95.0`.
@@ -112,6 +123,7 @@ impl PrivateApt {
             "Acquire::Languages=none",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
             "Acquire::Retries=2",
+            apt::ERRORS_COUNT,
             // apt's own user cannot enter everybody's home.
             "APT::Sandbox::User=root",
         ] {
