@@ -78,7 +78,7 @@ fn one(backend: &Backend, probe: Option<&Probe>, healthy: &HashMap<ProbeKey, boo
 pub(super) fn words(pool: &Pool, labels: &Labels, states: &[Accepting]) -> (u16, Vec<u64>) {
     let mut words = BTreeMap::<u16, u64>::new();
     for (backend, state) in pool.backends.iter().zip(states) {
-        let MemberId(label) = labels[&backend.address];
+        let Some(MemberId(label)) = labels.get(&backend.address) else { continue };
         let (word, bit) = (label / HEALTH_BITS as u16, label % HEALTH_BITS as u16);
         *words.entry(word).or_default() |= u64::from(state.yes()) << bit;
     }

@@ -26,6 +26,7 @@ use crate::health::ProbeKey;
 use crate::state::MapState;
 
 pub use health::{Accepting, accepting};
+pub use services::health_words;
 
 /// A frontend port: what names a rule towards clients, whatever the file calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,6 @@
 //! Rules: views, rings, health sets, and the transition from one view to another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use lb_common::units::{MemberId, Port};
 use super::access::{self, Lists};
 use super::regions::Regions;
 use super::ring::{self, RingKey};
-use super::{Input, Labels, Refusal, Service, health};
-use crate::config::model::{self, Distribution, NoHealthyBackends, Pool};
+use super::{Input, Labels, Refusal, Service, health, ipv4};
+use crate::config::model::{self, Config, Distribution, NoHealthyBackends, Pool};
+use crate::health::ProbeKey;
 use crate::state::MapState;
 
 /// Fills in rules, rings and health.
@@ -151,6 +152,38 @@ fn build_ring(input: &Input<'_>, labels: &Labels, pool: &Pool) -> Arc<Vec<Member
     let key = RingKey((u128::from(high) << 64 | u128::from(low)).to_be_bytes());
     let slots = ring::build(key, &members, ring::size_for(pool.max_members));
     Arc::new(slots.into_iter().map(MemberId).collect())
+}
+
+/// The words of the health sets in force, as probes and admin states have them now; only of the
+/// sets that `key` has a say in, if it is given.
+#[must_use]
+pub fn health_words(
+    config: &Config,
+    healthy: &HashMap<ProbeKey, bool>,
+    observed: &MapState,
+    key: Option<&ProbeKey>,
+) -> Vec<(u32, u64)> {
+    let labels: Labels =
+        observed.members.iter().map(|(&label, member)| (ipv4(member.address), label)).collect();
+    let in_force = in_force(observed);
+    let mut done = BTreeSet::new();
+    let mut all = Vec::new();
+    for rule in config.rules() {
+        let (pool, probe) = (config.pool_of(rule), config.probe_of(rule));
+        let concerned =
+            key.is_none_or(|key| probe.is_some_and(|probe| ProbeKey::new(key.address, probe) == *key));
+        let Some(view) = in_force.get(&Service::named_by(config, rule)).map(|rule| rule.current) else {
+            continue;
+        };
+        if !concerned || !done.insert(set_key(rule)) {
+            continue;
+        }
+        let states = health::in_pool(pool, probe, rule.no_healthy_backends, healthy);
+        let (skip, words) = health::words(pool, &labels, &states);
+        let first = view.health_base + u32::from(skip.saturating_sub(view.health_skip));
+        all.extend((first..).zip(words));
+    }
+    all
 }
 
 /// Rules with the same pool, probe and policy share a health set.

@@ -36,6 +36,25 @@ pub enum Change {
     Reverse(ReverseKey, Option<Reverse>),
 }
 
+impl Change {
+    /// What is written, in a word.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Root(_) => "root",
+            Self::Sieve(_) => "sieve",
+            Self::Rule(..) => "rule",
+            Self::Address(..) => "address",
+            Self::Access(..) => "access",
+            Self::Ring(..) => "ring",
+            Self::Health(..) => "health",
+            Self::Member(..) => "member",
+            Self::Owner(..) => "owner",
+            Self::Reverse(..) => "reverse",
+        }
+    }
+}
+
 /// Why a data plane could not do as it was told.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

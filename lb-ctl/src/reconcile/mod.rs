@@ -1,5 +1,12 @@
 //! The only writer of maps. Everybody else sends it messages through a [`Handle`].
 
+mod changes;
+mod core;
+mod desk;
+mod flows;
+mod rates;
+mod status;
+
 use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
@@ -7,8 +14,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::api::types::{Applied, Status};
 use crate::config::model::Config;
 use crate::dataplane::Dataplane;
-use crate::health::Prober;
+use crate::health::{Event as ProbeEvent, Prober};
 use crate::neighbours::Neighbours;
+
+use self::core::Core;
+use desk::Desk;
 
 /// What a reconciler needs to be told once.
 #[derive(Debug, Clone)]
@@ -72,19 +82,30 @@ impl Handle {
     }
 }
 
-/// Starts the reconciler on a task of the current runtime. It ends when the last handle is gone.
-#[must_use]
+/// Starts the reconciler on a thread of its own: writing maps blocks. It ends, and leaves the
+/// data plane as it is, when the last handle is gone.
 pub fn start(
     dataplane: Box<dyn Dataplane>,
     prober: Prober,
-    probe_events: mpsc::Receiver<crate::health::Event>,
+    probe_events: mpsc::Receiver<ProbeEvent>,
     neighbours: Neighbours,
     options: Options,
-) -> Handle {
-    let (messages, mut inbox) = mpsc::channel(64);
-    tokio::spawn(async move {
-        let _ = (dataplane, prober, probe_events, neighbours, options);
-        while inbox.recv().await.is_some() {}
-    });
-    Handle { messages }
+) -> Result<Handle, StartError> {
+    let core = Core::new(dataplane)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let (messages, inbox) = mpsc::channel(64);
+    let desk = Desk::new(core, prober, neighbours, options);
+    std::thread::Builder::new()
+        .name("reconcile".to_owned())
+        .spawn(move || runtime.block_on(desk.run(inbox, probe_events)))?;
+    Ok(Handle { messages })
+}
+
+/// Why there is no reconciler.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("reading what the maps hold: {0}")]
+    Dataplane(#[from] crate::dataplane::Error),
+    #[error("starting a thread: {0}")]
+    Thread(#[from] std::io::Error),
 }

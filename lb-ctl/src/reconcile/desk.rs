@@ -1,0 +1,253 @@
+//! Where messages, probe results and news of the network arrive, one after the other.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lb_common::abi::Member;
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+
+use super::core::Core;
+use super::flows::Census;
+use super::rates::Rates;
+use super::{ApplyError, Message, Options, changes, status};
+use crate::api::types::{Applied, Status};
+use crate::compile::{self, Host};
+use crate::config::model::{Config, Interface, XdpMode};
+use crate::health::{Event as ProbeEvent, Health, Prober};
+use crate::neighbours::{Neighbours, Snapshot};
+
+/// How often rates are taken and transitions looked at.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Beats from one sweep of the exceptions to the next.
+const SWEEP_EVERY: u64 = 10;
+
+pub(super) struct Desk {
+    core: Core,
+    prober: Prober,
+    neighbours: Neighbours,
+    news: watch::Receiver<Arc<Snapshot>>,
+    options: Options,
+    started: Instant,
+    generation: u64,
+    rates: Rates,
+    census: Census,
+    /// Trouble that is tried again with each beat, for status.
+    trouble: Option<String>,
+}
+
+impl Desk {
+    pub(super) fn new(core: Core, prober: Prober, neighbours: Neighbours, options: Options) -> Self {
+        let news = neighbours.subscribe();
+        let (started, rates) = (Instant::now(), Rates::default());
+        let census = Census::default();
+        Self { core, prober, neighbours, news, options, started, generation: 0, rates, census, trouble: None }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Message>,
+        mut probes: mpsc::Receiver<ProbeEvent>,
+    ) {
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beats = 0;
+        loop {
+            tokio::select! {
+                message = inbox.recv() => match message {
+                    Some(message) => self.answer(message).await,
+                    None => return,
+                },
+                Some(event) = probes.recv() => self.judge(&event),
+                Ok(()) = self.news.changed() => self.heed_network(),
+                _ = beat.tick() => {
+                    beats += 1;
+                    self.beat(beats);
+                }
+            }
+        }
+    }
+
+    async fn answer(&mut self, message: Message) {
+        match message {
+            Message::Apply(config, reply) => {
+                let answer = self.apply(*config).await;
+                // Who asked may have gone; the configuration is in force all the same.
+                let _ = reply.send(answer);
+            }
+            Message::Status(reply) => {
+                let _ = reply.send(self.status());
+            }
+            Message::Detach(reply) => {
+                let _ = reply.send(self.detach());
+            }
+        }
+    }
+
+    async fn apply(&mut self, config: Config) -> Result<Applied, ApplyError> {
+        let begun = Instant::now();
+        self.find_members(&config).await?;
+        self.attach(&config)?;
+        let before = (self.core.config().cloned(), self.core.observed().clone());
+        self.core.apply(config, Instant::now())?;
+        self.prober.set_targets(self.core.probe_targets());
+        let Some(config) = self.core.config() else { return Err(ApplyError::Stopping) };
+        self.generation += 1;
+        let applied = Applied {
+            generation: self.generation,
+            changes: changes::between(before.0.as_ref(), &before.1, config, self.core.observed()),
+            warnings: changes::warnings(config),
+            microseconds: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        };
+        tracing::info!(generation = applied.generation, changes = applied.changes.len(), "applied");
+        Ok(applied)
+    }
+
+    /// Has the kernel asked for the way to each member, old ones included.
+    async fn find_members(&mut self, config: &Config) -> Result<(), ApplyError> {
+        let wanted = config.pools().iter().flat_map(|pool| &pool.backends).map(|backend| backend.address);
+        let there = self.core.observed().members.values().map(|member| compile::ipv4(member.address));
+        let members: BTreeSet<Ipv4Addr> = wanted.chain(there).collect();
+        let snapshot = self.neighbours.track(members).await;
+        let snapshot =
+            snapshot.map_err(|error| ApplyError::Failed(format!("asking the kernel for routes: {error}")))?;
+        self.core.set_host(host(&snapshot));
+        Ok(())
+    }
+
+    /// Attaches to every interface that the configuration needs. Those of an earlier one stay: they
+    /// may carry what is still to end.
+    fn attach(&mut self, config: &Config) -> Result<(), ApplyError> {
+        let snapshot = self.neighbours.snapshot();
+        for (ifindex, mode) in interfaces(config, &snapshot)? {
+            let dataplane = self.core.dataplane_mut();
+            dataplane.attach(ifindex, mode).map_err(|error| ApplyError::Refused(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn detach(&mut self) -> Result<(), ApplyError> {
+        for (ifindex, _) in self.core.dataplane().attached() {
+            let dataplane = self.core.dataplane_mut();
+            dataplane.detach(ifindex).map_err(|error| ApplyError::Failed(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, event: &ProbeEvent) {
+        let up = event.health == Health::Up;
+        tracing::info!(member = %event.key.address, port = event.key.port, up, result = %event.outcome, "probe");
+        let result = self.core.judge(&event.key, up);
+        self.note(result.map_err(|error| error.to_string()));
+    }
+
+    fn heed_network(&mut self) {
+        let snapshot = Arc::clone(&self.news.borrow_and_update());
+        if !self.core.set_host(host(&snapshot)) {
+            return;
+        }
+        if let Some(config) = self.core.config().cloned() {
+            let attached = self.attach(&config);
+            self.note(attached.map_err(|error| error.to_string()));
+        }
+        self.converge();
+    }
+
+    fn beat(&mut self, beats: u64) {
+        let now = Instant::now();
+        if self.trouble.take().is_some() {
+            self.converge();
+        }
+        let settled = self.core.settle(now);
+        self.note(settled.map_err(|error| error.to_string()));
+        self.rates.sample(&self.core, now);
+        if beats.is_multiple_of(SWEEP_EVERY) {
+            match self.core.sweep() {
+                Ok(census) => self.census = census,
+                Err(error) => self.note(Err(error.to_string())),
+            }
+            self.converge();
+        }
+    }
+
+    fn converge(&mut self) {
+        let result = self.core.converge(&BTreeSet::new(), Instant::now());
+        self.note(result.map_err(|error| error.to_string()));
+    }
+
+    fn note(&mut self, result: Result<(), String>) {
+        if let Err(trouble) = result {
+            tracing::error!(%trouble, "will try again");
+            self.trouble = Some(trouble);
+        }
+    }
+
+    fn status(&mut self) -> Status {
+        match self.core.census() {
+            Ok(census) => self.census = census,
+            Err(error) => self.note(Err(error.to_string())),
+        }
+        status::Sources {
+            core: &self.core,
+            options: &self.options,
+            generation: self.generation,
+            uptime: self.started.elapsed(),
+            rates: &self.rates,
+            census: self.census,
+            snapshot: &self.neighbours.snapshot(),
+            reports: self.prober.snapshot(),
+            trouble: self.trouble.as_deref(),
+        }
+        .status()
+    }
+}
+
+fn host(snapshot: &Snapshot) -> Host {
+    let own = snapshot.addresses.iter().map(|own| own.address).collect();
+    let hops = snapshot.next_hops.iter().filter_map(|(&address, hop)| Some((address, hop.as_ref().ok()?)));
+    let next_hops = hops.map(|(address, hop)| {
+        let member = Member {
+            ifindex: hop.ifindex,
+            destination: hop.destination_mac,
+            source: hop.source_mac,
+            mtu: hop.mtu,
+            ..Member::default()
+        };
+        (address, member)
+    });
+    Host { own, next_hops: next_hops.collect() }
+}
+
+/// The interfaces that a configuration names, or those that lead to its frontends and members.
+fn interfaces(config: &Config, snapshot: &Snapshot) -> Result<Vec<(u32, XdpMode)>, ApplyError> {
+    if !config.interfaces().is_empty() {
+        return config.interfaces().iter().map(|interface| named(interface, snapshot)).collect();
+    }
+    let frontends: BTreeSet<_> = config.frontends().iter().map(|frontend| frontend.address).collect();
+    let members: BTreeSet<_> =
+        config.pools().iter().flat_map(|pool| &pool.backends).map(|b| b.address).collect();
+    let found = snapshot.interfaces_toward(&frontends, &members);
+    Ok(found.into_iter().map(|ifindex| (ifindex, XdpMode::Auto)).collect())
+}
+
+fn named(interface: &Interface, snapshot: &Snapshot) -> Result<(u32, XdpMode), ApplyError> {
+    let link = snapshot.links.values().find(|link| link.name == interface.name);
+    let link = link.ok_or_else(|| {
+        let there: Vec<_> = snapshot.links.values().map(|link| link.name.as_str()).collect();
+        ApplyError::Refused(format!(
+            "interfaces: there is no interface {:?} on this host\n  there are: {}",
+            interface.name,
+            there.join(", ")
+        ))
+    })?;
+    if !link.ethernet {
+        let name = &interface.name;
+        return Err(ApplyError::Refused(format!(
+            "interfaces: {name} is not an Ethernet interface, XDP cannot watch it"
+        )));
+    }
+    Ok((link.ifindex, interface.mode))
+}

@@ -1,0 +1,117 @@
+//! Walks over the exceptions: who is alive, what they need, and what can be deleted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lb_common::abi::{FlowKey, FlowWord};
+use lb_common::track;
+use lb_common::units::{MemberId, Target, Tick};
+
+use crate::compile::{Service, TickRate};
+use crate::dataplane::{Dataplane, Error, FlowTable};
+use crate::state::MapState;
+
+/// The data plane takes an entry that is past its life as absent; it is deleted only this much
+/// later, so that no packet can be about to bring it back.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// Exceptions that are alive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Census {
+    pub(super) confirmed: u64,
+    pub(super) pending: u64,
+}
+
+/// How long exceptions live, by the service that they came for.
+struct Lives {
+    services: BTreeMap<Service, u32>,
+    longest: u32,
+}
+
+impl Lives {
+    fn of(state: &MapState) -> Self {
+        let services: BTreeMap<_, _> =
+            state.rules_in_force().map(|(key, rule)| (Service::of(key), rule.life)).collect();
+        let longest = services.values().copied().max().unwrap_or(0);
+        Self { services, longest }
+    }
+
+    fn of_entry(&self, key: &FlowKey, word: FlowWord, state: &MapState) -> u32 {
+        let rule = self.services.get(&service(key)).copied().unwrap_or(self.longest);
+        track::life(word, rule, &state.root)
+    }
+}
+
+fn service(key: &FlowKey) -> Service {
+    Service { address: key.local, port: key.local_port, protocol: key.protocol }
+}
+
+fn now(dataplane: &dyn Dataplane, state: &MapState) -> Result<Tick, Error> {
+    let (jiffies, _) = dataplane.clock()?;
+    #[allow(clippy::cast_possible_truncation, reason = "ticks are modular")]
+    Ok(Tick::new((jiffies >> state.root.tick_shift) as u32))
+}
+
+/// Where live exceptions go.
+pub(super) fn carried(
+    dataplane: &dyn Dataplane,
+    state: &MapState,
+) -> Result<BTreeSet<(Service, Target)>, Error> {
+    let mut carried = BTreeSet::new();
+    each_alive(dataplane, state, |_, key, word| {
+        if word.target().member != MemberId::NONE {
+            carried.insert((service(key), word.target()));
+        }
+    })?;
+    Ok(carried)
+}
+
+/// Counts live exceptions.
+pub(super) fn census(dataplane: &dyn Dataplane, state: &MapState) -> Result<Census, Error> {
+    let mut census = Census::default();
+    each_alive(dataplane, state, |table, _, _| match table {
+        FlowTable::Confirmed => census.confirmed += 1,
+        FlowTable::Pending => census.pending += 1,
+    })?;
+    Ok(census)
+}
+
+fn each_alive(
+    dataplane: &dyn Dataplane,
+    state: &MapState,
+    mut visit: impl FnMut(FlowTable, &FlowKey, FlowWord),
+) -> Result<(), Error> {
+    let (lives, now) = (Lives::of(state), now(dataplane, state)?);
+    for table in [FlowTable::Confirmed, FlowTable::Pending] {
+        dataplane.flows(table, &mut |key, word| {
+            let mut life = lives.of_entry(key, word, state);
+            if table == FlowTable::Pending && !word.has(FlowWord::USABLE) {
+                life = life.min(state.root.handshake_life);
+            }
+            if word.tick().age(now) <= life {
+                visit(table, key, word);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Deletes what is long past its life from `confirmed`, where nothing makes room by itself, and
+/// counts what is alive.
+pub(super) fn sweep(
+    dataplane: &mut dyn Dataplane,
+    state: &MapState,
+    rate: TickRate,
+) -> Result<Census, Error> {
+    let (lives, now, margin) = (Lives::of(state), now(dataplane, state)?, rate.ticks(MARGIN));
+    let mut dead = Vec::new();
+    dataplane.flows(FlowTable::Confirmed, &mut |key, word| {
+        if word.tick().age(now) > lives.of_entry(key, word, state).saturating_add(margin) {
+            dead.push(*key);
+        }
+    })?;
+    for key in &dead {
+        dataplane.forget(FlowTable::Confirmed, key)?;
+    }
+    census(dataplane, state)
+}

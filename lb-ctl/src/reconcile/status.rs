@@ -1,0 +1,240 @@
+//! What there is and how it does, gathered for whoever asks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use lb_common::reason::{Event, Reason};
+use lb_common::units::MemberId;
+
+use super::core::{Core, in_force};
+use super::flows::Census;
+use super::rates::Rates;
+use super::{Options, changes};
+use crate::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Transition};
+use crate::compile::{self, Accepting, Service};
+use crate::config::model::{self, Access, Config, Distribution, Protocol};
+use crate::dataplane::{Attachment, Counters};
+use crate::health::{Health, ProbeKey, Report};
+use crate::neighbours::Snapshot;
+
+/// Where a status is made from.
+pub(super) struct Sources<'a> {
+    pub(super) core: &'a Core,
+    pub(super) options: &'a Options,
+    pub(super) generation: u64,
+    pub(super) uptime: Duration,
+    pub(super) rates: &'a Rates,
+    pub(super) census: Census,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) reports: Vec<(ProbeKey, Report)>,
+    pub(super) trouble: Option<&'a str>,
+}
+
+impl Sources<'_> {
+    pub(super) fn status(&self) -> Status {
+        let mut warnings: Vec<String> = self.trouble.map(ToOwned::to_owned).into_iter().collect();
+        let counters = self.core.dataplane().counters().unwrap_or_else(|error| {
+            warnings.push(error.to_string());
+            Counters::default()
+        });
+        let (mut rules, mut members) = (Vec::new(), Vec::new());
+        match self.core.config() {
+            Some(config) => {
+                rules = self.rules(config, &mut warnings);
+                members = self.members(config);
+                warnings.extend(changes::warnings(config));
+            }
+            None => warnings.push("no configuration has been applied yet: lbctl apply -f lb.yaml".to_owned()),
+        }
+        Status {
+            instance: self.options.instance.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: self.generation,
+            uptime_seconds: self.uptime.as_secs(),
+            interfaces: self.interfaces(),
+            rules,
+            members,
+            exceptions: self.exceptions(),
+            reasons: reasons(&counters),
+            events: events(&counters),
+            warnings,
+        }
+    }
+
+    fn interfaces(&self) -> Vec<Interface> {
+        let name =
+            |ifindex| self.snapshot.links.get(&ifindex).map_or("gone".to_owned(), |link| link.name.clone());
+        let mode = |attachment| match attachment {
+            Attachment::Native => "native",
+            Attachment::Generic => "generic",
+        };
+        let attached = self.core.dataplane().attached().into_iter();
+        attached
+            .map(|(ifindex, attachment)| Interface {
+                name: name(ifindex),
+                ifindex,
+                mode: mode(attachment).to_owned(),
+            })
+            .collect()
+    }
+
+    fn exceptions(&self) -> Exceptions {
+        let limits = self.core.dataplane().limits();
+        Exceptions {
+            confirmed: self.census.confirmed,
+            confirmed_room: u64::from(limits.confirmed),
+            pending: self.census.pending,
+            pending_room: u64::from(limits.pending),
+        }
+    }
+
+    fn rules(&self, config: &Config, warnings: &mut Vec<String>) -> Vec<Rule> {
+        let in_force = in_force(self.core.observed());
+        let mut rules = Vec::new();
+        for rule in config.rules() {
+            let service = Service::named_by(config, rule);
+            let number = in_force.get(&service).map_or(0, |rule| rule.stats);
+            let stats = self.core.dataplane().rule_stats(number).unwrap_or_else(|error| {
+                warnings.push(error.to_string());
+                lb_common::abi::RuleStats::default()
+            });
+            let rate = self.rates.of(number);
+            let accepting = compile::accepting(config, rule, self.core.healthy());
+            rules.push(Rule {
+                name: rule.name.clone(),
+                protocol: protocol(rule.protocol).to_owned(),
+                address: config.frontend_of(rule).address,
+                port: rule.port,
+                pool: config.pool_of(rule).name.clone(),
+                backend_port: rule.backend_port,
+                distribution: distribution(rule.distribution).to_owned(),
+                access: access(&rule.access).to_owned(),
+                members: accepting.len(),
+                accepting: accepting.iter().filter(|state| state.yes()).count(),
+                inbound: Packets { packets: stats.inbound.packets, bytes: stats.inbound.bytes },
+                replies: Packets { packets: stats.replies.packets, bytes: stats.replies.bytes },
+                opened: stats.opened,
+                opened_per_second: rate.opened,
+                packets_per_second: rate.packets,
+                transition: self.core.transition(&service).map(|transition| Transition {
+                    seconds_left: transition.until.saturating_duration_since(Instant::now()).as_secs(),
+                    prolonged: transition.prolonged,
+                }),
+            });
+        }
+        rules
+    }
+
+    /// Each member once for each probe and policy that judges it.
+    fn members(&self, config: &Config) -> Vec<Member> {
+        let reports: HashMap<&ProbeKey, &Report> =
+            self.reports.iter().map(|(key, report)| (key, report)).collect();
+        let mut seen = BTreeSet::new();
+        let mut members = Vec::new();
+        for rule in config.rules() {
+            if !seen.insert((rule.pool, rule.probe, rule.no_healthy_backends)) {
+                continue;
+            }
+            let (pool, probe) = (config.pool_of(rule), config.probe_of(rule));
+            let states = compile::accepting(config, rule, self.core.healthy());
+            for (backend, accepting) in pool.backends.iter().zip(states) {
+                let report =
+                    probe.and_then(|probe| reports.get(&ProbeKey::new(backend.address, probe)).copied());
+                members.push(self.member(pool, backend, probe, accepting, report));
+            }
+        }
+        members
+    }
+
+    fn member(
+        &self,
+        pool: &model::Pool,
+        backend: &model::Backend,
+        probe: Option<&model::Probe>,
+        accepting: Accepting,
+        report: Option<&Report>,
+    ) -> Member {
+        let known =
+            self.core.observed().members.iter().find(|(_, m)| compile::ipv4(m.address) == backend.address);
+        let label = known.map_or(MemberId::NONE, |(&label, _)| label);
+        let unknown = report.is_some_and(|report| report.health == Health::Unknown);
+        let state = match accepting {
+            Accepting::ProbeDown if unknown => "unknown",
+            _ if accepting.yes() => "up",
+            _ => "down",
+        };
+        Member {
+            pool: pool.name.clone(),
+            name: backend.name.clone(),
+            address: backend.address,
+            weight: backend.weight,
+            probe: probe.map(|probe| probe.name.clone()),
+            state: state.to_owned(),
+            reason: reason(accepting, report),
+            since_seconds: report.and_then(|report| Some(report.since.elapsed().ok()?.as_secs())),
+            opened: self.core.dataplane().member_opened(label).unwrap_or(0),
+            next_hop: self.next_hop(backend.address),
+        }
+    }
+
+    fn next_hop(&self, address: std::net::Ipv4Addr) -> String {
+        match self.snapshot.next_hops.get(&address) {
+            Some(Ok(hop)) => {
+                let mac: Vec<_> = hop.destination_mac.iter().map(|byte| format!("{byte:02x}")).collect();
+                let link = self.snapshot.links.get(&hop.ifindex).map_or("?", |link| link.name.as_str());
+                format!("{} on {link}", mac.join(":"))
+            }
+            Some(Err(why)) => self.snapshot.describe(*why),
+            None => "not looked up yet".to_owned(),
+        }
+    }
+}
+
+fn reason(accepting: Accepting, report: Option<&Report>) -> String {
+    let result = report.and_then(|report| report.last).map(|(outcome, _)| outcome.to_string());
+    match accepting {
+        Accepting::AdminUp => "admin state up".to_owned(),
+        Accepting::AdminDown => "admin state down".to_owned(),
+        Accepting::Unprobed => "no probe".to_owned(),
+        Accepting::NoWeight => "weight 0".to_owned(),
+        Accepting::AllDown => "all are down, and the policy is to ask all".to_owned(),
+        Accepting::Probed | Accepting::ProbeDown => result.unwrap_or_else(|| "not probed yet".to_owned()),
+    }
+}
+
+fn reasons(counters: &Counters) -> BTreeMap<String, Packets> {
+    let counted = Reason::ALL.iter().zip(&counters.reasons).filter(|(_, counter)| counter.packets > 0);
+    counted
+        .map(|(reason, counter)| {
+            (reason.name().to_owned(), Packets { packets: counter.packets, bytes: counter.bytes })
+        })
+        .collect()
+}
+
+fn events(counters: &Counters) -> BTreeMap<String, u64> {
+    let counted = Event::ALL.iter().zip(&counters.events).filter(|(_, count)| **count > 0);
+    counted.map(|(event, count)| (format!("{event:?}"), *count)).collect()
+}
+
+fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
+
+fn distribution(distribution: Distribution) -> &'static str {
+    match distribution {
+        Distribution::FiveTuple => "5-tuple",
+        Distribution::SourceIp => "source-ip",
+        Distribution::SourceIpProtocol => "source-ip-protocol",
+    }
+}
+
+fn access(access: &Access) -> &'static str {
+    match access {
+        Access::Open => "open",
+        Access::Closed => "closed",
+        Access::Prefixes(_) => "listed",
+    }
+}
