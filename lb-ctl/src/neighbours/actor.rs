@@ -99,10 +99,11 @@ impl Actor {
         if news.interface_routes {
             self.todo.interface_routes.want();
         }
-        if news.lost {
-            self.work.events_lost.fetch_add(1, Ordering::Relaxed);
+        if news.everything {
             self.todo.everything.want();
         }
+        let overflows = &self.work.overflows;
+        overflows.fetch_add(news.overflows, Ordering::Relaxed);
     }
 
     fn recover(&mut self, error: &Error) {
@@ -196,7 +197,12 @@ impl Actor {
         for key in self.schedule.take_due(Instant::now()) {
             self.work.solicitations.fetch_add(1, Ordering::Relaxed);
             match self.requests.solicit(key).await {
-                Ok(()) => self.refusal = None,
+                Ok(entry) => {
+                    self.refusal = None;
+                    if entry.is_some_and(|entry| self.table.learn(entry)) {
+                        self.todo.publish.want();
+                    }
+                }
                 Err(Error::Refused { source, .. }) => self.complain(&source),
                 Err(error) => return Err(error),
             }

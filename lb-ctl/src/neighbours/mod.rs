@@ -78,7 +78,7 @@ impl Neighbours {
         WorkDone {
             route_lookups: self.work.route_lookups.load(Ordering::Relaxed),
             full_reads: self.work.full_reads.load(Ordering::Relaxed),
-            events_lost: self.work.events_lost.load(Ordering::Relaxed),
+            overflows: self.work.overflows.load(Ordering::Relaxed),
             solicitations: self.work.solicitations.load(Ordering::Relaxed),
         }
     }
@@ -93,7 +93,7 @@ pub struct WorkDone {
     pub full_reads: u64,
     /// Times that the kernel dropped announcements because they came too fast; each is followed
     /// by a full read.
-    pub events_lost: u64,
+    pub overflows: u64,
     /// Neighbours that the kernel was asked to resolve or to check.
     pub solicitations: u64,
 }
@@ -102,7 +102,7 @@ pub struct WorkDone {
 struct Work {
     route_lookups: AtomicU64,
     full_reads: AtomicU64,
-    events_lost: AtomicU64,
+    overflows: AtomicU64,
     solicitations: AtomicU64,
 }
 

@@ -19,6 +19,7 @@ const ANNOUNCEMENTS: usize = 16 * 1024 * 1024;
 pub(in crate::neighbours) struct Events {
     socket: TokioSocket,
     buffer: Vec<u8>,
+    overflown: bool,
 }
 
 /// What was announced.
@@ -29,8 +30,10 @@ pub(in crate::neighbours) struct News {
     pub(in crate::neighbours) routes: bool,
     /// Among them connected or default routes.
     pub(in crate::neighbours) interface_routes: bool,
-    /// The kernel dropped announcements; which ones nobody knows.
-    pub(in crate::neighbours) lost: bool,
+    /// Anything may have changed.
+    pub(in crate::neighbours) everything: bool,
+    /// How often the kernel dropped announcements because our buffer was full.
+    pub(in crate::neighbours) overflows: u64,
 }
 
 impl Events {
@@ -48,29 +51,40 @@ impl Events {
             joined.map_err(|source| Error::Socket { doing: "listen on", source })?;
         }
         enlarge(&socket);
-        Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM) })
+        Ok(Self { socket, buffer: Vec::with_capacity(DATAGRAM), overflown: false })
     }
 
     /// Waits for announcements and takes those that are there. Can be cancelled at any time.
+    ///
+    /// After an overflow the kernel says so once, at the head of the queue, and then drops what
+    /// comes without another word until the queue is empty (`netlink_overrun` in
+    /// `net/netlink/af_netlink.c`). Only what is read after that moment is sure to be complete.
     pub(in crate::neighbours) async fn next(&mut self) -> Result<News, Error> {
         /// Others want to run as well.
         const AT_ONCE: usize = 256;
         let mut news = News::default();
-        self.buffer.clear();
-        let received = self.socket.recv(&mut self.buffer).await;
-        self.note(received, &mut news)?;
-        for _ in 1..AT_ONCE {
+        if self.overflown {
+            tokio::task::yield_now().await;
+        } else {
+            self.buffer.clear();
+            let received = self.socket.recv(&mut self.buffer).await;
+            self.note(received, &mut news)?;
+        }
+        for _ in 0..AT_ONCE {
             self.buffer.clear();
             let socket = self.socket.socket_ref();
             match socket.recv(&mut self.buffer, libc::MSG_DONTWAIT) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    news.everything |= std::mem::take(&mut self.overflown);
+                    break;
+                }
                 received => self.note(received.map(|_| ()), &mut news)?,
             }
         }
         Ok(news)
     }
 
-    fn note(&self, received: io::Result<()>, news: &mut News) -> Result<(), Error> {
+    fn note(&mut self, received: io::Result<()>, news: &mut News) -> Result<(), Error> {
         match received {
             Ok(()) => {
                 for bytes in messages(&self.buffer) {
@@ -79,7 +93,9 @@ impl Events {
                 Ok(())
             }
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                news.lost = true;
+                news.everything = true;
+                news.overflows += 1;
+                self.overflown = true;
                 Ok(())
             }
             Err(source) => Err(Error::Socket { doing: "listen on", source }),

@@ -6,12 +6,13 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer,
+    NetlinkMessage,
 };
 use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage,
 };
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -87,23 +88,42 @@ impl Requests {
         }
     }
 
-    /// What `ip neigh replace ADDRESS dev DEV nud none use` does (`NTF_USE`): as if the kernel
-    /// had a packet for it. A missing or failed entry is resolved, a stale one is checked.
+    /// Asks the kernel to resolve a neighbour that is missing or failed, or to check a stale one,
+    /// as if it had a packet for it (`NTF_USE`). Returns the entry as it was before, if any.
     ///
-    /// Never for permanent or learned entries: `NTF_USE` takes these properties away
-    /// (`__neigh_update` in net/core/neighbour.c).
-    pub(in crate::neighbours) async fn solicit(&mut self, key: NeighbourKey) -> Result<(), Error> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = AddressFamily::Inet;
-        message.header.ifindex = key.ifindex;
-        message.header.state = NeighbourState::None;
+    /// `NTF_USE` makes a permanent entry a common one and takes the marks of learned and managed
+    /// ones away (`__neigh_update` in net/core/neighbour.c), so the entry is looked at first: an
+    /// announcement of such an entry may still be waiting to be heard.
+    pub(in crate::neighbours) async fn solicit(&mut self, key: NeighbourKey) -> Result<Option<Fact>, Error> {
+        let entry = self.neighbour(key).await?;
+        let flags = match entry {
+            None => NLM_F_CREATE | NLM_F_EXCL,
+            Some(Fact::Neighbour(_, entry)) if entry.ours_to_refresh => 0,
+            Some(_) => return Ok(entry),
+        };
+        let mut message = neighbour_message(key);
         message.header.flags = NeighbourFlags::Use;
-        let destination = NeighbourAttribute::Destination(NeighbourAddress::Inet(key.address));
-        message.attributes.push(destination);
         let message = RouteNetlinkMessage::NewNeighbour(message);
-        let flags = NLM_F_ACK | NLM_F_CREATE;
-        self.exchange("resolve a neighbour", message, flags, |_| {}).await?;
-        Ok(())
+        let asked = self.exchange("resolve a neighbour", message, NLM_F_ACK | flags, |_| {}).await;
+        match asked {
+            // In the meantime it was made or forgotten, which is announced.
+            Err(Error::Refused { source, .. }) if is_race(&source) => Ok(entry),
+            asked => asked.map(|_| entry),
+        }
+    }
+
+    async fn neighbour(&mut self, key: NeighbourKey) -> Result<Option<Fact>, Error> {
+        let message = RouteNetlinkMessage::GetNeighbour(neighbour_message(key));
+        let mut answers = Vec::new();
+        let asked = self
+            .exchange("show a neighbour", message, NLM_F_ACK, |bytes| {
+                answers.extend(decode_message(bytes));
+            })
+            .await;
+        match asked {
+            Err(Error::Refused { source, .. }) if is_race(&source) => Ok(None),
+            asked => asked.map(|_| answers.iter().find_map(decode::fact)),
+        }
     }
 
     /// A table as a whole, of which `keep` chooses by the payload before it is decoded.
@@ -209,4 +229,18 @@ fn verdict(payload: &[u8]) -> Result<(), Failure> {
 /// No route, and the error numbers that routes of type unreachable, prohibit and blackhole give.
 fn means_unreachable(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL))
+}
+
+fn neighbour_message(key: NeighbourKey) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.ifindex = key.ifindex;
+    let destination = NeighbourAttribute::Destination(NeighbourAddress::Inet(key.address));
+    message.attributes.push(destination);
+    message
+}
+
+/// The entry is not there, or is there already.
+fn is_race(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EEXIST))
 }
