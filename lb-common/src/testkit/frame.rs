@@ -1,0 +1,301 @@
+//! Ethernet frames with IPv4, built by hand with checksums computed in full.
+//!
+//! A frame is described, then turned into bytes; what a test expects is the same description
+//! with another destination. Sockets are written as `"198.51.100.2:40000"`.
+
+use std::net::SocketAddrV4;
+
+use super::sums::{checksum, pseudo_header};
+use crate::parse::{TCP, TcpFlags, UDP};
+
+/// A frame before it is bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    destination_mac: [u8; 6],
+    source_mac: [u8; 6],
+    vlan: Option<u16>,
+    ethertype: u16,
+    source: SocketAddrV4,
+    destination: SocketAddrV4,
+    ttl: u8,
+    fragment: u16,
+    options: Vec<u8>,
+    protocol: u8,
+    transport: Transport,
+    payload: Vec<u8>,
+    ip_length: Option<u16>,
+    padded_to: usize,
+    cut_to: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Transport {
+    Tcp { flags: u8, seq: u32, ack: u32, words: u8 },
+    Udp { checksum: bool, length: Option<u16> },
+    Other,
+}
+
+/// A segment with ACK, as in the middle of a connection.
+#[must_use]
+pub fn tcp(source: &str, destination: &str) -> Frame {
+    let transport = Transport::Tcp { flags: TcpFlags::ACK, seq: 1, ack: 1, words: 5 };
+    frame(source, destination, TCP, transport)
+}
+
+/// A datagram with a checksum.
+#[must_use]
+pub fn udp(source: &str, destination: &str) -> Frame {
+    frame(source, destination, UDP, Transport::Udp { checksum: true, length: None })
+}
+
+/// A packet of another protocol; its payload is all there is behind the IPv4 header.
+#[must_use]
+pub fn other(source: &str, destination: &str, protocol: u8) -> Frame {
+    frame(source, destination, protocol, Transport::Other)
+}
+
+fn frame(source: &str, destination: &str, protocol: u8, transport: Transport) -> Frame {
+    Frame {
+        destination_mac: [2, 0, 0, 0, 0, 1],
+        source_mac: [2, 0, 0, 0, 0, 2],
+        vlan: None,
+        ethertype: 0x0800,
+        source: socket(source),
+        destination: socket(destination),
+        ttl: 64,
+        fragment: 0x4000,
+        options: Vec::new(),
+        protocol,
+        transport,
+        payload: Vec::new(),
+        ip_length: None,
+        padded_to: 0,
+        cut_to: usize::MAX,
+    }
+}
+
+fn socket(text: &str) -> SocketAddrV4 {
+    text.parse().unwrap_or_else(|_| panic!("{text} is no IPv4 socket such as 10.0.1.11:8080"))
+}
+
+impl Frame {
+    /// Another source.
+    #[must_use]
+    pub fn from(mut self, source: &str) -> Self {
+        self.source = socket(source);
+        self
+    }
+
+    /// Another destination.
+    #[must_use]
+    pub fn to(mut self, destination: &str) -> Self {
+        self.destination = socket(destination);
+        self
+    }
+
+    /// From `source` to `destination` on the link.
+    #[must_use]
+    pub fn link(mut self, source: [u8; 6], destination: [u8; 6]) -> Self {
+        (self.source_mac, self.destination_mac) = (source, destination);
+        self
+    }
+
+    /// Hops left, 64 by default.
+    #[must_use]
+    pub fn ttl(mut self, ttl: u8) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// One hop less.
+    #[must_use]
+    pub fn one_hop_on(mut self) -> Self {
+        self.ttl -= 1;
+        self
+    }
+
+    /// TCP flags, ACK by default.
+    #[must_use]
+    pub fn flags(mut self, new: u8) -> Self {
+        if let Transport::Tcp { flags, .. } = &mut self.transport {
+            *flags = new;
+        }
+        self
+    }
+
+    /// TCP sequence number.
+    #[must_use]
+    pub fn seq(mut self, new: u32) -> Self {
+        if let Transport::Tcp { seq, .. } = &mut self.transport {
+            *seq = new;
+        }
+        self
+    }
+
+    /// TCP acknowledgement number.
+    #[must_use]
+    pub fn ack(mut self, new: u32) -> Self {
+        if let Transport::Tcp { ack, .. } = &mut self.transport {
+            *ack = new;
+        }
+        self
+    }
+
+    /// TCP header length as the header says, in words of 32 bits.
+    #[must_use]
+    pub fn tcp_words(mut self, new: u8) -> Self {
+        if let Transport::Tcp { words, .. } = &mut self.transport {
+            *words = new;
+        }
+        self
+    }
+
+    /// UDP without a checksum.
+    #[must_use]
+    pub fn without_checksum(mut self) -> Self {
+        if let Transport::Udp { checksum, .. } = &mut self.transport {
+            *checksum = false;
+        }
+        self
+    }
+
+    /// UDP length as the header says.
+    #[must_use]
+    pub fn udp_length(mut self, new: u16) -> Self {
+        if let Transport::Udp { length, .. } = &mut self.transport {
+            *length = Some(new);
+        }
+        self
+    }
+
+    /// What follows the transport header.
+    #[must_use]
+    pub fn payload(mut self, payload: &[u8]) -> Self {
+        self.payload = payload.to_vec();
+        self
+    }
+
+    /// IP options, a multiple of four bytes.
+    #[must_use]
+    pub fn options(mut self, options: &[u8]) -> Self {
+        self.options = options.to_vec();
+        self
+    }
+
+    /// The flags and offset of a fragment; 0x4000, "don't fragment", by default.
+    #[must_use]
+    pub fn fragment(mut self, fragment: u16) -> Self {
+        self.fragment = fragment;
+        self
+    }
+
+    /// Another length in the IP header than the right one.
+    #[must_use]
+    pub fn ip_length(mut self, length: u16) -> Self {
+        self.ip_length = Some(length);
+        self
+    }
+
+    /// With an 802.1Q tag.
+    #[must_use]
+    pub fn vlan(mut self, id: u16) -> Self {
+        self.vlan = Some(id);
+        self
+    }
+
+    /// Another `EtherType` than that of IPv4.
+    #[must_use]
+    pub fn ethertype(mut self, ethertype: u16) -> Self {
+        self.ethertype = ethertype;
+        self
+    }
+
+    /// With zeros up to this length, as Ethernet pads to 60 bytes.
+    #[must_use]
+    pub fn padded_to(mut self, length: usize) -> Self {
+        self.padded_to = length;
+        self
+    }
+
+    /// Only the first bytes.
+    #[must_use]
+    pub fn cut_to(mut self, length: usize) -> Self {
+        self.cut_to = length;
+        self
+    }
+
+    /// The frame as it is on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let segment = self.segment();
+        let mut bytes = [self.destination_mac, self.source_mac].concat();
+        if let Some(id) = self.vlan {
+            bytes.extend([0x8100, id].map(u16::to_be_bytes).concat());
+        }
+        bytes.extend(self.ethertype.to_be_bytes());
+        bytes.extend(self.ip_header(segment.len()));
+        bytes.extend(segment);
+        bytes.resize(bytes.len().max(self.padded_to), 0);
+        bytes.truncate(self.cut_to);
+        bytes
+    }
+
+    fn ip_header(&self, payload: usize) -> Vec<u8> {
+        let header = 20 + self.options.len();
+        let length = self.ip_length.unwrap_or(word(header + payload));
+        let mut bytes = vec![0x40 | u8::try_from(header / 4).expect("at most 40 bytes of options"), 0];
+        bytes.extend(length.to_be_bytes());
+        bytes.extend([0x12, 0x34]);
+        bytes.extend(self.fragment.to_be_bytes());
+        bytes.extend([self.ttl, self.protocol, 0, 0]);
+        bytes.extend(self.addresses());
+        bytes.extend(&self.options);
+        let sum = checksum(&bytes, 0);
+        bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+        bytes
+    }
+
+    fn addresses(&self) -> [u8; 8] {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&self.source.ip().octets());
+        bytes[4..].copy_from_slice(&self.destination.ip().octets());
+        bytes
+    }
+
+    fn segment(&self) -> Vec<u8> {
+        let ports = [self.source.port().to_be_bytes(), self.destination.port().to_be_bytes()].concat();
+        match self.transport {
+            Transport::Tcp { flags, seq, ack, words } => {
+                let mut bytes = ports;
+                bytes.extend([seq, ack].map(u32::to_be_bytes).concat());
+                bytes.extend([words << 4, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
+                bytes.extend(&self.payload);
+                let sum = self.transport_checksum(&bytes);
+                bytes[16..18].copy_from_slice(&sum.to_be_bytes());
+                bytes
+            }
+            Transport::Udp { checksum, length } => {
+                let mut bytes = ports;
+                bytes.extend(length.unwrap_or(word(8 + self.payload.len())).to_be_bytes());
+                bytes.extend([0, 0]);
+                bytes.extend(&self.payload);
+                let sum = match self.transport_checksum(&bytes) {
+                    _ if !checksum => 0,
+                    0 => 0xffff,
+                    sum => sum,
+                };
+                bytes[6..8].copy_from_slice(&sum.to_be_bytes());
+                bytes
+            }
+            Transport::Other => self.payload.clone(),
+        }
+    }
+
+    fn transport_checksum(&self, segment: &[u8]) -> u16 {
+        checksum(segment, pseudo_header(&self.addresses(), self.protocol, segment.len()))
+    }
+}
+
+fn word(length: usize) -> u16 {
+    u16::try_from(length).expect("a packet of at most 65,535 bytes")
+}

@@ -1,0 +1,255 @@
+//! The maps in memory.
+
+use std::cell::{Cell as StdCell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use crate::abi::{
+    AddressFlags, FlowEntry, FlowKey, FlowWord, Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey,
+    sieve,
+};
+use crate::reason::Event;
+use crate::tables::{Full, Route, RouteQuery, Tables};
+use crate::units::{Addr, MemberId};
+
+/// All tables of the pipeline. What user space writes is public; what packets write is read by
+/// methods.
+#[derive(Debug)]
+pub struct Memory {
+    /// All zeros until a test sets it, as in the kernel.
+    pub root: Root,
+    /// See [`Tables::rule`].
+    pub rules: BTreeMap<RuleKey, Rule>,
+    /// See [`Tables::address`].
+    pub addresses: BTreeMap<Addr, AddressFlags>,
+    /// See [`Tables::sieve`].
+    pub sieve: Box<[u64; sieve::WORDS]>,
+    /// List, network address and length of each prefix.
+    pub access: Vec<(u32, Addr, u8)>,
+    /// Rings, slot by slot.
+    pub slots: BTreeMap<u32, MemberId>,
+    /// Words of health sets.
+    pub health: BTreeMap<u32, u64>,
+    /// See [`Tables::member`].
+    pub members: BTreeMap<MemberId, Member>,
+    /// See [`Tables::owner`].
+    pub owners: BTreeMap<Addr, Owner>,
+    /// See [`Tables::reverse`].
+    pub reverse: BTreeMap<ReverseKey, Reverse>,
+    /// The kernel's routes by destination.
+    pub routes: BTreeMap<Addr, Route>,
+    /// What the kernel says of any other destination.
+    pub default_route: Route,
+    /// Longest packet that [`Route::Hop`] takes.
+    pub route_mtu: u16,
+    /// Proven exceptions.
+    pub confirmed: Flows,
+    /// Exceptions that await their proof.
+    pub pending: Flows,
+    marks: RefCell<BTreeMap<u32, u16>>,
+    events: [StdCell<u64>; Event::ALL.len()],
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            root: Root::default(),
+            rules: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            sieve: Box::new([0; sieve::WORDS]),
+            access: Vec::new(),
+            slots: BTreeMap::new(),
+            health: BTreeMap::new(),
+            members: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            reverse: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            default_route: Route::Unreachable,
+            route_mtu: u16::MAX,
+            confirmed: Flows::new(1024, WhenFull::Refuse),
+            pending: Flows::new(1024, WhenFull::EvictOldest),
+            marks: RefCell::default(),
+            events: Default::default(),
+        }
+    }
+}
+
+impl Memory {
+    /// Marks that are set, by bucket.
+    #[must_use]
+    pub fn marks(&self) -> BTreeMap<u32, u16> {
+        self.marks.borrow().clone()
+    }
+
+    /// How often an event was counted.
+    #[must_use]
+    pub fn events(&self, event: Event) -> u64 {
+        self.events[event as usize].get()
+    }
+
+    /// Computes the sieve anew from addresses and owners.
+    pub fn refresh_sieve(&mut self) {
+        self.sieve.fill(0);
+        for (address, flags) in &self.addresses {
+            for (flag, bit) in
+                [(AddressFlags::FRONTEND, sieve::Cell::FRONTEND), (AddressFlags::OWN, sieve::Cell::OWN)]
+            {
+                if flags.has(flag) {
+                    sieve::add(&mut self.sieve, *address, bit);
+                }
+            }
+        }
+        for address in self.owners.keys() {
+            sieve::add(&mut self.sieve, *address, sieve::Cell::MEMBER);
+        }
+    }
+}
+
+impl Tables for Memory {
+    type Entry = Rc<FlowEntry>;
+
+    fn root(&self) -> Option<&Root> {
+        Some(&self.root)
+    }
+
+    fn sieve(&self, address: Addr) -> sieve::Cell {
+        let (word, shift) = sieve::place(address);
+        sieve::cell(self.sieve[word], shift)
+    }
+
+    fn rule(&self, key: &RuleKey) -> Option<&Rule> {
+        self.rules.get(key)
+    }
+
+    fn address(&self, address: Addr) -> AddressFlags {
+        self.addresses.get(&address).copied().unwrap_or_default()
+    }
+
+    fn allowed(&self, list: u32, source: Addr) -> bool {
+        let bits = |address: Addr, length: u8| {
+            u32::from_be_bytes(address.wire()).checked_shr(32 - u32::from(length)).unwrap_or(0)
+        };
+        self.access
+            .iter()
+            .any(|(of, network, length)| *of == list && bits(*network, *length) == bits(source, *length))
+    }
+
+    fn slot(&self, index: u32) -> MemberId {
+        self.slots.get(&index).copied().unwrap_or(MemberId::NONE)
+    }
+
+    fn health(&self, index: u32) -> u64 {
+        self.health.get(&index).copied().unwrap_or(0)
+    }
+
+    fn healthy(&self, base: u32, words: u32, start: u32) -> Option<(u32, u64)> {
+        let indices = (0..words).map(|step| (start + step) % words);
+        indices.map(|index| (index, self.health(base.wrapping_add(index)))).find(|(_, word)| *word != 0)
+    }
+
+    fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    fn owner(&self, address: Addr) -> Option<&Owner> {
+        self.owners.get(&address)
+    }
+
+    fn reverse(&self, key: &ReverseKey) -> Option<&Reverse> {
+        self.reverse.get(key)
+    }
+
+    fn mark(&self, bucket: u32) -> u16 {
+        self.marks.borrow().get(&bucket).copied().unwrap_or(0)
+    }
+
+    fn set_mark(&self, bucket: u32, mark: u16) {
+        self.marks.borrow_mut().insert(bucket, mark);
+    }
+
+    fn confirmed(&self, key: &FlowKey) -> Option<Rc<FlowEntry>> {
+        self.confirmed.get(key)
+    }
+
+    fn pending(&self, key: &FlowKey) -> Option<Rc<FlowEntry>> {
+        self.pending.get(key)
+    }
+
+    fn confirm(&self, key: &FlowKey, entry: &FlowEntry) -> Result<(), Full> {
+        self.confirmed.insert(*key, entry.clone())
+    }
+
+    fn suspend(&self, key: &FlowKey, entry: &FlowEntry) -> Result<(), Full> {
+        self.pending.insert(*key, entry.clone())
+    }
+
+    fn route(&self, query: &RouteQuery) -> Route {
+        match self.routes.get(&query.destination).copied().unwrap_or(self.default_route) {
+            Route::Hop(_) if query.length > self.route_mtu => Route::Kernel,
+            route => route,
+        }
+    }
+
+    fn count(&self, event: Event) {
+        let count = &self.events[event as usize];
+        count.set(count.get() + 1);
+    }
+}
+
+/// What a table of flows does with one flow too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// A plain hash: it refuses.
+    Refuse,
+    /// As good as least recently used, for flows that are looked up at each packet.
+    EvictOldest,
+}
+
+/// A table of flows.
+#[derive(Debug)]
+pub struct Flows {
+    capacity: usize,
+    when_full: WhenFull,
+    entries: RefCell<BTreeMap<FlowKey, Rc<FlowEntry>>>,
+    order: RefCell<VecDeque<FlowKey>>,
+}
+
+impl Flows {
+    /// An empty table.
+    #[must_use]
+    pub fn new(capacity: usize, when_full: WhenFull) -> Self {
+        Self { capacity, when_full, entries: RefCell::default(), order: RefCell::default() }
+    }
+
+    /// The flow's entry, alive even when it has been replaced since.
+    #[must_use]
+    pub fn get(&self, key: &FlowKey) -> Option<Rc<FlowEntry>> {
+        self.entries.borrow().get(key).cloned()
+    }
+
+    /// Stores or replaces an entry.
+    pub fn insert(&self, key: FlowKey, entry: FlowEntry) -> Result<(), Full> {
+        let mut entries = self.entries.borrow_mut();
+        let mut order = self.order.borrow_mut();
+        if let Some(place) = entries.get_mut(&key) {
+            *place = Rc::new(entry);
+            return Ok(());
+        }
+        if entries.len() >= self.capacity {
+            match self.when_full {
+                WhenFull::Refuse => return Err(Full),
+                WhenFull::EvictOldest => entries.remove(&order.pop_front().ok_or(Full)?),
+            };
+        }
+        entries.insert(key, Rc::new(entry));
+        order.push_back(key);
+        Ok(())
+    }
+
+    /// Every flow with its word and sequence number.
+    #[must_use]
+    pub fn snapshot(&self) -> BTreeMap<FlowKey, (FlowWord, u32)> {
+        let entries = self.entries.borrow();
+        entries.iter().map(|(key, entry)| (*key, (entry.word(), entry.member_seq()))).collect()
+    }
+}

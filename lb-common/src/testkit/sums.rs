@@ -1,0 +1,82 @@
+//! Checksums by full recomputation.
+
+use crate::parse::{ETH_LEN, TCP, UDP};
+
+/// The Internet checksum (RFC 1071) of some bytes, in host order, on top of a sum.
+#[must_use]
+pub fn checksum(bytes: &[u8], sum: u32) -> u16 {
+    let mut sum = sum;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or(0)
+}
+
+/// Which checksums of a frame a receiver would accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sums {
+    /// Of the IPv4 header.
+    pub ip: bool,
+    /// Of TCP or UDP; a datagram without one is accepted (RFC 768).
+    pub transport: bool,
+}
+
+/// Looks at an Ethernet frame with IPv4; `None` unless it holds whole headers of TCP or UDP.
+#[must_use]
+pub fn sums(frame: &[u8]) -> Option<Sums> {
+    let ip = frame.get(ETH_LEN..)?;
+    let header = usize::from(ip.first()? & 15) * 4;
+    let length = usize::from(u16::from_be_bytes([*ip.get(2)?, *ip.get(3)?]));
+    let transport = ip.get(header..length)?;
+    let protocol = ip[9];
+    let least = match protocol {
+        TCP => 20,
+        UDP => 8,
+        _ => return None,
+    };
+    if header < 20 || transport.len() < least {
+        return None;
+    }
+    let without = protocol == UDP && transport[6..8] == [0, 0];
+    let pseudo = pseudo_header(&ip[12..20], protocol, transport.len());
+    Some(Sums {
+        ip: checksum(&ip[..header], 0) == 0,
+        transport: without || checksum(transport, pseudo) == 0,
+    })
+}
+
+/// The part of a transport checksum that is not in the segment (RFC 9293, section 3.1).
+pub(super) fn pseudo_header(addresses: &[u8], protocol: u8, length: usize) -> u32 {
+    let words = addresses.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    words.sum::<u32>() + u32::from(protocol) + u32::try_from(length).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::frame;
+
+    #[test]
+    fn a_changed_bit_is_noticed_in_header_and_segment() {
+        let good = frame::tcp("198.51.100.2:40000", "203.0.113.10:80").payload(b"abc").bytes();
+        assert_eq!(sums(&good), Some(Sums { ip: true, transport: true }));
+        for (at, expected) in [
+            (22, Sums { ip: false, transport: true }),
+            (26, Sums { ip: false, transport: false }),
+            (34, Sums { ip: true, transport: false }),
+            (good.len() - 1, Sums { ip: true, transport: false }),
+        ] {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert_eq!(sums(&bad), Some(expected), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn the_example_of_rfc_1071() {
+        assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7], 0), !0xddf2);
+    }
+}
