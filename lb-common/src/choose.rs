@@ -98,12 +98,12 @@ fn in_slot<T: Tables>(view: &View, hash: u64, tables: &T) -> Target {
 /// Whether a member takes new connections.
 #[inline(always)]
 pub fn accepts<T: Tables>(view: &View, member: MemberId, tables: &T) -> bool {
-    let word = u32::from(member.0) / HEALTH_BITS;
-    let Some(word) = word.checked_sub(u32::from(view.health_skip)) else { return false };
-    if member == MemberId::NONE || word >= u32::from(view.health_words) {
+    let (word, bit) = member.health_place();
+    let Some(word) = word.checked_sub(view.health_skip) else { return false };
+    if member == MemberId::NONE || word >= view.health_words {
         return false;
     }
-    tables.health(view.health_base.wrapping_add(word)) >> (u32::from(member.0) % HEALTH_BITS) & 1 == 1
+    tables.health(view.health_base.wrapping_add(u32::from(word))) >> bit & 1 == 1
 }
 
 /// UDP without tracking: first accepting of slot target and fallback (S-DIST-15).
@@ -119,7 +119,7 @@ fn datagram<T: Tables>(rule: &Rule, slots: &Slots, tables: &T) -> Result<Target,
 ///
 /// Functions that are not inlined answer with plain words. LLVM leaves half of an `Option` or
 /// `Result` unset in registers, and the verifier (Linux 6.18) refuses what the caller does with
-/// that half: "R2 !read_ok", "pointer arithmetic with <<= operator prohibited".
+/// that half: "R2 !`read_ok`", "pointer arithmetic with <<= operator prohibited".
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 struct Answer(u32);
@@ -257,13 +257,13 @@ fn fallback<T: Tables>(view: &View, hash: u64, tables: &T) -> MemberId {
 }
 
 /// The first accepting member from a random place on.
-#[inline(never)]
+#[inline(always)]
 fn search<T: Tables>(view: &View, hash: u64, tables: &T) -> MemberId {
     let words = u32::from(view.health_words);
     let start = hash::scale(hash, words);
     let Some((index, word)) = tables.healthy(view.health_base, words, start) else { return MemberId::NONE };
-    let member =
-        (u32::from(view.health_skip) + index) * HEALTH_BITS + set_bit(word, hash as u32 % HEALTH_BITS);
+    let bit = set_bit(word, hash::scale(hash::again(hash), HEALTH_BITS));
+    let member = (u32::from(view.health_skip) + index) * HEALTH_BITS + bit;
     #[allow(clippy::cast_possible_truncation, reason = "labels are 16 bits")]
     MemberId(member as u16)
 }

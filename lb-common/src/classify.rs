@@ -50,6 +50,7 @@ pub fn way<'t, F: Window, T: Tables>(
 
 /// The key of the rule in force for a frontend port.
 #[inline(always)]
+#[must_use]
 pub fn rule_key(address: Addr, port: Port, protocol: u8, root: &Root) -> RuleKey {
     #[allow(clippy::cast_possible_truncation, reason = "an epoch is 0..=255")]
     let epoch = root.epoch as u8;

@@ -28,7 +28,7 @@ pub struct Tuple {
 #[inline(always)]
 #[must_use]
 pub fn peer(key: &[u64; 2], address: Addr, port: Port, protocol: u8) -> u64 {
-    let word = (address.word() as u64) << 32 | (port.word() as u64) << 16 | protocol as u64;
+    let word = u64::from(address.word()) << 32 | u64::from(port.word()) << 16 | u64::from(protocol);
     mix(word ^ key[0])
 }
 
@@ -36,7 +36,7 @@ pub fn peer(key: &[u64; 2], address: Addr, port: Port, protocol: u8) -> u64 {
 #[inline(always)]
 #[must_use]
 pub fn flow(key: &[u64; 2], peer: u64, local: Addr, port: Port) -> u64 {
-    let word = (local.word() as u64) << 32 | port.word() as u64;
+    let word = u64::from(local.word()) << 32 | u64::from(port.word());
     mix(peer ^ word ^ key[1])
 }
 
@@ -64,7 +64,7 @@ pub fn again(hash: u64) -> u64 {
 #[must_use]
 #[allow(clippy::cast_possible_truncation, reason = "the product of 32-bit numbers, shifted by 32")]
 pub fn scale(hash: u64, size: u32) -> u32 {
-    ((hash >> 32) * size as u64 >> 32) as u32
+    (((hash >> 32) * u64::from(size)) >> 32) as u32
 }
 
 /// Each input bit moves each output bit: rrmxmx's multiplier twice, with folds of half the width

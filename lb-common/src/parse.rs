@@ -158,7 +158,7 @@ pub fn transport<F: Window>(frame: &F, ip: &Ip) -> Result<Headers, Reason> {
     if ip.fragment & 0x3fff != 0 {
         return Err(Reason::Fragment);
     }
-    let length = ip.total_length.checked_sub(IPV4_LEN as u16).ok_or(Reason::BadLength)?;
+    let length = ip.total_length.checked_sub(20).ok_or(Reason::BadLength)?;
     if frame.len() < ETH_LEN + ip.total_length as usize {
         return Err(Reason::BadLength);
     }
@@ -175,7 +175,7 @@ fn tcp<F: Window>(frame: &F, ip: &Ip, length: u16) -> Result<Headers, Reason> {
         return Err(Reason::BadLength);
     }
     let b: &[u8; TCP_LEN as usize] = frame.view(L4).ok_or(Reason::BadLength)?;
-    let header = (b[12] >> 4) as u16 * 4;
+    let header = u16::from(b[12] >> 4) * 4;
     if header < TCP_LEN || header > length {
         return Err(Reason::BadLength);
     }

@@ -8,6 +8,7 @@ use crate::parse::{Headers, Segment, TcpFlags};
 use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::track::{Flow, Side, proves};
+use crate::units::MemberId;
 
 /// How far a member's sequence number may be from what its peer acknowledged last, for the two
 /// to belong to one connection: a guess succeeds once in 32,768.
@@ -58,7 +59,7 @@ pub fn rewrites<T: Tables>(
     if untouched(&direct, segment, tables) {
         return Err(Reason::Direct);
     }
-    follow(&direct.with_key(&balanced), segment, owner, tables);
+    follow(&direct.with_key(&balanced), segment, owner.member, tables);
     Ok(())
 }
 
@@ -109,10 +110,10 @@ fn untouched<T: Tables>(direct: &Flow<'_>, segment: &Segment, tables: &T) -> boo
 
 /// Notes what a reply says of the exception that its flow may be.
 #[inline(never)]
-fn follow<T: Tables>(flow: &Flow<'_>, segment: &Segment, owner: &Owner, tables: &T) {
+fn follow<T: Tables>(flow: &Flow<'_>, segment: &Segment, member: MemberId, tables: &T) {
     if segment.flags.accepts() {
         if let Some(entry) = flow.pending(tables)
-            && entry.word().target().member == owner.member
+            && entry.word().target().member == member
         {
             entry.set_member_seq(segment.seq.wrapping_add(1));
             let word = entry.word();
@@ -121,12 +122,12 @@ fn follow<T: Tables>(flow: &Flow<'_>, segment: &Segment, owner: &Owner, tables: 
         return;
     }
     if let Some(entry) = flow.confirmed(tables) {
-        if entry.word().target().member == owner.member {
+        if entry.word().target().member == member {
             flow.touch(&entry, Some(segment), Side::Member, tables);
         }
     } else if let Some(entry) = flow.pending(tables)
         && entry.word().has(FlowWord::USABLE)
-        && entry.word().target().member == owner.member
+        && entry.word().target().member == member
         && !segment.flags.has(TcpFlags::RST)
     {
         flow.promote(&entry, tables);

@@ -11,6 +11,9 @@ use crate::reason::Event;
 use crate::tables::{Full, Tables};
 use crate::units::{Target, Tick};
 
+/// How far the clock of a packet on another CPU may be ahead, in steps of [`Tick::coarse`].
+const CLOCKS_APART: u16 = 4;
+
 /// Which end of a connection a packet comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -34,6 +37,7 @@ pub struct Flow<'r> {
 impl<'r> Flow<'r> {
     /// A flow whose peer hashes to `peer` and whose rule keeps exceptions for `life` ticks.
     #[inline(always)]
+    #[must_use]
     pub fn new(tuple: &Tuple, peer: u64, life: u32, root: &'r Root, now: u64) -> Self {
         let clock = root.clock(now);
         Self {
@@ -50,11 +54,14 @@ impl<'r> Flow<'r> {
     #[inline(always)]
     pub fn marked<T: Tables>(&self, tables: &T) -> bool {
         let mark = tables.mark(self.bucket);
-        mark != 0 && u32::from(self.coarse.wrapping_sub(mark)) <= self.root.mark_life
+        // Another CPU may have read the clock after this one, and marked already.
+        let age = self.coarse.wrapping_add(CLOCKS_APART).wrapping_sub(mark);
+        mark != 0 && u32::from(age) <= self.root.mark_life + u32::from(CLOCKS_APART)
     }
 
     /// The same moment and peer, another local side.
     #[inline(always)]
+    #[must_use]
     pub fn with_key(&self, tuple: &Tuple) -> Self {
         Self { key: key(tuple), ..*self }
     }
@@ -113,12 +120,14 @@ impl<'r> Flow<'r> {
 
     /// A word for this flow at this moment.
     #[inline(always)]
+    #[must_use]
     pub fn word(&self, target: Target, flags: u64) -> FlowWord {
         FlowWord::new(target, self.now, flags)
     }
 
     /// A word for this flow at this moment, of packets that pass untouched.
     #[inline(always)]
+    #[must_use]
     pub fn untouched(&self, flags: u64) -> FlowWord {
         FlowWord::untouched(self.now, flags)
     }
@@ -154,6 +163,7 @@ fn key(tuple: &Tuple) -> FlowKey {
 
 /// How long an entry lives since its last packet, in ticks.
 #[inline(always)]
+#[must_use]
 pub fn life(word: FlowWord, rule: u32, root: &Root) -> u32 {
     const BOTH: u64 = FlowWord::FIN_CLIENT | FlowWord::FIN_MEMBER;
     if word.has(FlowWord::RST) || word.flags() & BOTH == BOTH {

@@ -79,6 +79,13 @@ pub struct MemberId(pub u16);
 impl MemberId {
     /// No member: an empty slot, or an entry of a flow that passes untouched.
     pub const NONE: Self = Self(0);
+
+    /// The member's place in a health set that leaves out no word: word and bit.
+    #[inline(always)]
+    #[must_use]
+    pub const fn health_place(self) -> (u16, u16) {
+        (self.0 / 64, self.0 % 64)
+    }
 }
 
 /// Where an inbound packet goes: a member and a port there. 32 bits: member, then port.
@@ -128,7 +135,7 @@ impl Tick {
     #[inline(always)]
     #[must_use]
     pub const fn coarse(self) -> u16 {
-        let coarse = (self.0 >> 2) as u16;
+        let coarse = (self.0 >> 2 & 0xffff) as u16;
         if coarse == 0 { 1 } else { coarse }
     }
 }

@@ -17,7 +17,7 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::sieve;
+use lb_common::abi::{Reverse, sieve};
 
 use crate::dataplane::Change;
 use crate::state::MapState;
@@ -141,12 +141,10 @@ fn members(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
 fn ways_back(observed: &MapState, wanted: &MapState, plan: &mut Plan) -> Vec<Change> {
     let mut entries = Plan::default();
     table(&observed.reverse, &wanted.reverse, &mut entries, Change::Reverse);
-    let moves = |change: &Change| match change {
-        Change::Reverse(key, Some(after)) => observed
-            .reverse
-            .get(key)
-            .is_some_and(|before| (before.address, before.port) != (after.address, after.port)),
-        _ => false,
+    let frontend = |reverse: &Reverse| (reverse.address, reverse.port);
+    let moves = |change: &Change| {
+        let Change::Reverse(key, Some(after)) = change else { return false };
+        observed.reverse.get(key).is_some_and(|before| frontend(before) != frontend(after))
     };
     let (overridden, added) = entries.until_effective.into_iter().partition(moves);
     plan.until_effective.extend::<Vec<_>>(added);

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lb_common::abi::sieve::{self, Cell};
-use lb_common::abi::{
-    AddressFlags, HEALTH_BITS, Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey, View,
-};
+use lb_common::abi::{AddressFlags, Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey, View};
 use lb_common::units::{Addr, MemberId};
 
 /// Everything that user space writes into maps, flows and counters apart.
@@ -61,10 +59,11 @@ impl MapState {
     /// Whether a member accepts new connections of a view's rule.
     #[must_use]
     pub fn accepts(&self, view: &View, member: MemberId) -> bool {
-        let (word, bit) = (u32::from(member.0) / HEALTH_BITS, u32::from(member.0) % HEALTH_BITS);
-        let Some(word) = word.checked_sub(u32::from(view.health_skip)) else { return false };
-        let inside = word < u32::from(view.health_words);
-        inside && self.health.get(&(view.health_base + word)).is_some_and(|word| word >> bit & 1 == 1)
+        let (word, bit) = member.health_place();
+        let Some(word) = word.checked_sub(view.health_skip).filter(|word| *word < view.health_words) else {
+            return false;
+        };
+        self.health.get(&(view.health_base + u32::from(word))).is_some_and(|word| word >> bit & 1 == 1)
     }
 
     /// The rules of the epoch in force.

@@ -63,7 +63,7 @@ impl FlowEntry {
     /// Sets the member's next sequence number; the word that says that it is known comes after.
     #[inline(always)]
     pub fn set_member_seq(&self, seq: u32) {
-        self.member_seq.store(seq as u64);
+        self.member_seq.store(u64::from(seq));
     }
 
     /// Replaces `old` by `new` unless another CPU was quicker, whose word then stands: it saw a

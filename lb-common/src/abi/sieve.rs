@@ -45,7 +45,7 @@ pub const fn place(address: Addr) -> (usize, u32) {
 #[inline(always)]
 #[must_use]
 pub const fn cell(word: u64, shift: u32) -> Cell {
-    Cell((word >> shift) as u8 & 15)
+    Cell((word >> shift & 15) as u8)
 }
 
 /// Sets a bit of an address's cell.

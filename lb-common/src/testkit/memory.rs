@@ -186,7 +186,7 @@ impl Tables for Memory {
     fn route(&self, query: &RouteQuery) -> Route {
         match self.routes.get(&query.destination).copied().unwrap_or(self.default_route) {
             Route::Hop(_) if query.length > self.route_mtu => Route::Kernel,
-            route => route,
+            route @ (Route::Hop(_) | Route::Kernel | Route::Unreachable) => route,
         }
     }
 

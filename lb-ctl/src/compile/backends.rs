@@ -13,9 +13,7 @@ use crate::state::MapState;
 pub(super) fn labels(input: &Input<'_>) -> Result<Labels, Refusal> {
     let known: BTreeMap<Addr, MemberId> =
         input.observed.members.iter().map(|(&label, member)| (member.address, label)).collect();
-    let mut free = (1..MEMBERS)
-        .map(|label| MemberId(label as u16))
-        .filter(|label| !input.observed.members.contains_key(label));
+    let mut free = (1..=u16::MAX).map(MemberId).filter(|label| !input.observed.members.contains_key(label));
     let mut labels = Labels::new();
     let wanted: BTreeSet<Ipv4Addr> =
         input.config.pools().iter().flat_map(|pool| &pool.backends).map(|backend| backend.address).collect();
@@ -66,10 +64,7 @@ fn members_of_rings<'r>(
             let slots = maps.rings.get(&view.ring_base).into_iter().flat_map(|ring| ring.iter());
             let mut members = vec![false; MEMBERS as usize];
             slots.for_each(|member| members[usize::from(member.0)] = true);
-            (1..MEMBERS)
-                .filter(|&label| members[label as usize])
-                .map(|label| MemberId(label as u16))
-                .collect()
+            (1..=u16::MAX).filter(|&label| members[usize::from(label)]).map(MemberId).collect()
         });
     }
     rings
@@ -89,7 +84,7 @@ pub(super) fn replies(input: &Input<'_>, labels: &Labels, state: &mut MapState) 
         let group = *groups.entry(mapping).or_insert_with_key(|_| {
             let before = input.observed.owners.get(&address).map(|owner| owner.group);
             let group = before.filter(|group| !claimed.contains(group));
-            let group = group.unwrap_or_else(|| (1..).find(|group| !taken.contains(group)).unwrap_or(0));
+            let group = group.or_else(|| (1..=u32::MAX).find(|group| !taken.contains(group))).unwrap_or(0);
             taken.insert(group);
             claimed.insert(group);
             group
@@ -157,8 +152,8 @@ fn reverse_of(service: Service, state: &MapState) -> Reverse {
         ((key.address, key.port, key.protocol) == (service.address, service.port, service.protocol))
             .then_some(rule)
     });
-    let (stats, life) = rule.map_or((0, 0), |rule| (rule.stats, rule.life));
-    Reverse { address: service.address, port: service.port, reserved: 0, stats, life }
+    let rule = rule.copied().unwrap_or_default();
+    Reverse { address: service.address, port: service.port, reserved: 0, stats: rule.stats, life: rule.life }
 }
 
 /// Entries of the maps that views in force, old views or live exceptions of a service still need;

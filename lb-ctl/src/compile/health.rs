@@ -2,9 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lb_common::abi::HEALTH_BITS;
-use lb_common::units::MemberId;
-
 use super::Labels;
 use crate::config::model::{AdminState, Backend, Config, NoHealthyBackends, Pool, Probe, Rule};
 use crate::health::ProbeKey;
@@ -37,6 +34,7 @@ impl Accepting {
 
 /// Each member of a rule's pool, in the file's order.
 #[must_use]
+#[allow(clippy::implicit_hasher, reason = "there is one such table")]
 pub fn accepting(config: &Config, rule: &Rule, healthy: &HashMap<ProbeKey, bool>) -> Vec<Accepting> {
     let (pool, probe) = (config.pool_of(rule), config.probe_of(rule));
     in_pool(pool, probe, rule.no_healthy_backends, healthy)
@@ -78,8 +76,8 @@ fn one(backend: &Backend, probe: Option<&Probe>, healthy: &HashMap<ProbeKey, boo
 pub(super) fn words(pool: &Pool, labels: &Labels, states: &[Accepting]) -> (u16, Vec<u64>) {
     let mut words = BTreeMap::<u16, u64>::new();
     for (backend, state) in pool.backends.iter().zip(states) {
-        let Some(MemberId(label)) = labels.get(&backend.address) else { continue };
-        let (word, bit) = (label / HEALTH_BITS as u16, label % HEALTH_BITS as u16);
+        let Some(label) = labels.get(&backend.address) else { continue };
+        let (word, bit) = label.health_place();
         *words.entry(word).or_default() |= u64::from(state.yes()) << bit;
     }
     let Some((&first, _)) = words.first_key_value() else { return (0, Vec::new()) };

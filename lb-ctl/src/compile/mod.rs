@@ -152,7 +152,7 @@ fn root(input: &Input<'_>, state: &MapState) -> Root {
         mark_life: observed.mark_life.max(longest / 4 + 1),
         handshake_life: input.rate.ticks(Duration::from_secs(75)),
         closed_life: input.rate.ticks(Duration::from_secs(10)),
-        half_closed_life: input.rate.ticks(Duration::from_secs(600)),
+        half_closed_life: input.rate.ticks(Duration::from_mins(10)),
         ..observed
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn write(
     let before = in_force(input.observed);
     let rings = place_rings(input, labels, &before, state)?;
     let sets = place_health(input, labels, &before, state)?;
-    let stats = statistics(input, &before)?;
+    let numbers = statistics(input, &before)?;
     let mut rules = BTreeMap::<Service, Rule>::new();
     for rule in input.config.rules() {
         let service = Service::named_by(input.config, rule);
@@ -48,7 +48,7 @@ pub(super) fn write(
                 current,
                 old: old.map_or(View::default(), |old| with_health(old, set)),
                 life: input.rate.ticks(rule.idle_timeout.max(pool.transition)),
-                stats: stats[&service],
+                stats: numbers[&service],
                 access: access::of_rule(&rule.access, lists),
                 reserved: 0,
             },
@@ -157,6 +157,7 @@ fn build_ring(input: &Input<'_>, labels: &Labels, pool: &Pool) -> Arc<Vec<Member
 /// The words of the health sets in force, as probes and admin states have them now; only of the
 /// sets that `key` has a say in, if it is given.
 #[must_use]
+#[allow(clippy::implicit_hasher, reason = "there is one such table")]
 pub fn health_words(
     config: &Config,
     healthy: &HashMap<ProbeKey, bool>,
@@ -226,7 +227,7 @@ fn place_health(
         let (pool, probe) = (input.config.pool_of(rule), input.config.probe_of(rule));
         let states = health::in_pool(pool, probe, rule.no_healthy_backends, input.healthy);
         let (skip, words) = health::words(pool, labels, &states);
-        let count = words.len() as u16;
+        let count = u16::try_from(words.len()).unwrap_or(u16::MAX);
         let same =
             before.get(&Service::named_by(input.config, rule)).map(|before| before.current).filter(|view| {
                 view.health_words != 0
@@ -295,7 +296,7 @@ fn in_epoch(
     before: &BTreeMap<Service, Rule>,
     input: &Input<'_>,
 ) -> BTreeMap<RuleKey, Rule> {
-    let epoch = input.observed.root.epoch as u8;
+    let [epoch, ..] = input.observed.root.epoch.to_le_bytes();
     let epoch = if rules == *before { epoch } else { epoch.wrapping_add(1) };
     let key = |service: Service| RuleKey {
         address: service.address,

@@ -79,8 +79,8 @@ impl Core {
         &self.healthy
     }
 
-    pub(super) fn transition(&self, service: &Service) -> Option<&Transition> {
-        self.transitions.get(service)
+    pub(super) fn transition(&self, service: Service) -> Option<&Transition> {
+        self.transitions.get(&service)
     }
 
     /// Puts a configuration into force. On error the old one is.
@@ -142,11 +142,11 @@ impl Core {
             return Ok(());
         }
         let before: BTreeMap<_, _> = in_force(&self.observed);
-        self.carry_out(plan, now)?;
+        self.carry_out(&plan, now)?;
         self.note_transitions(&before, now)
     }
 
-    fn carry_out(&mut self, plan: Plan, now: Instant) -> Result<(), ApplyError> {
+    fn carry_out(&mut self, plan: &Plan, now: Instant) -> Result<(), ApplyError> {
         if let Some(rest) = self.last_switch.and_then(|last| GRACE.checked_sub(now.duration_since(last))) {
             std::thread::sleep(rest);
         }

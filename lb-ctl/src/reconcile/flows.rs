@@ -13,7 +13,7 @@ use crate::state::MapState;
 
 /// The data plane takes an entry that is past its life as absent; it is deleted only this much
 /// later, so that no packet can be about to bring it back.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 
 /// Exceptions that are alive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

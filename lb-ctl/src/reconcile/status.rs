@@ -116,7 +116,7 @@ impl Sources<'_> {
                 opened: stats.opened,
                 opened_per_second: rate.opened,
                 packets_per_second: rate.packets,
-                transition: self.core.transition(&service).map(|transition| Transition {
+                transition: self.core.transition(service).map(|transition| Transition {
                     seconds_left: transition.until.saturating_duration_since(Instant::now()).as_secs(),
                     prolonged: transition.prolonged,
                 }),
@@ -158,10 +158,10 @@ impl Sources<'_> {
             self.core.observed().members.iter().find(|(_, m)| compile::ipv4(m.address) == backend.address);
         let label = known.map_or(MemberId::NONE, |(&label, _)| label);
         let unknown = report.is_some_and(|report| report.health == Health::Unknown);
-        let state = match accepting {
-            Accepting::ProbeDown if unknown => "unknown",
-            _ if accepting.yes() => "up",
-            _ => "down",
+        let state = match (accepting.yes(), unknown && accepting == Accepting::ProbeDown) {
+            (true, _) => "up",
+            (false, true) => "unknown",
+            (false, false) => "down",
         };
         Member {
             pool: pool.name.clone(),
