@@ -16,6 +16,8 @@
 
 pub mod client;
 pub mod counters;
+pub mod demo;
 pub mod frames;
+pub mod instance;
 pub mod lab;
 pub mod server;

@@ -3,6 +3,7 @@
 mod build;
 mod check;
 mod ci;
+mod run;
 mod setup;
 mod shell;
 mod test;
@@ -20,6 +21,8 @@ enum Command {
     Setup(setup::Args),
     /// Build the eBPF object and lbctl
     Build(build::Args),
+    /// Show the load balancer at work in a lab of network namespaces
+    Run(run::Args),
     /// Run all tests that need no other kernel, set-up included
     Test(test::Args),
     /// Check what a reviewer would have to remember
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Setup(args) => setup::main(&args),
         Command::Build(args) => build::main(&args),
+        Command::Run(args) => run::main(&args),
         Command::Test(args) => test::main(&args),
         Command::Check => check::run(),
         Command::Ci(args) => ci::main(&args),
