@@ -97,6 +97,53 @@ impl Instance {
         Ok(members.iter().map(|member| (text(&member["name"]), text(&member["state"]))).collect())
     }
 
+    /// Waits until the status is as it should be.
+    pub fn wait_for(
+        &self,
+        what: &str,
+        patience: Duration,
+        holds: impl Fn(&serde_json::Value) -> bool,
+    ) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let status = self.status()?;
+            if holds(&status) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "not {what} within {patience:?}: {status:#}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until each of these members, and no other, is up.
+    pub fn wait_for_members(&self, up: &[&str]) -> Result<()> {
+        self.wait_for(&format!("{up:?} up"), PATIENCE, |status| {
+            let members = status["members"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let is_up = |member: &serde_json::Value| member["state"] == "up";
+            let named: Vec<_> =
+                members.iter().filter(|m| is_up(m)).filter_map(|m| m["name"].as_str()).collect();
+            up.iter().all(|name| named.contains(name)) && named.iter().all(|name| up.contains(name))
+        })
+    }
+
+    /// Exceptions that are alive: confirmed and pending.
+    pub fn exceptions(&self) -> Result<(u64, u64)> {
+        let status = self.status()?;
+        let number = |name: &str| status["exceptions"][name].as_u64().context("status without exceptions");
+        Ok((number("confirmed")?, number("pending")?))
+    }
+
+    /// How often something has happened beside the packets' way.
+    pub fn event(&self, name: &str) -> Result<u64> {
+        Ok(self.status()?["events"][name].as_u64().unwrap_or(0))
+    }
+
+    /// Where the maps are pinned.
+    #[must_use]
+    pub fn pin_dir(&self) -> &Path {
+        &self.pin_dir
+    }
+
     /// The client, pointed at this daemon.
     #[must_use]
     pub fn client(&self) -> Command {
@@ -135,6 +182,17 @@ fn serve(
         command.arg("--config").arg(config);
     }
     command
+}
+
+/// The program under test: what `cargo xtask test` names, else what cargo built beside this one.
+pub fn lbctl_under_test() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("LB_TEST_LBCTL") {
+        return Ok(path.into());
+    }
+    let here = std::env::current_exe().context("cannot tell where this program lies")?;
+    let built =
+        here.parent().and_then(Path::parent).map(|dir| dir.join("lbctl")).filter(|path| path.exists());
+    built.context("no lbctl beside the tests: run cargo xtask build, or cargo xtask test")
 }
 
 /// `lbctl status -o json`.

@@ -15,6 +15,7 @@
 //! ```
 
 pub mod client;
+pub mod config;
 pub mod counters;
 pub mod demo;
 pub mod frames;
