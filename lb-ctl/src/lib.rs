@@ -9,3 +9,4 @@ pub mod dataplane;
 pub mod health;
 pub mod neighbours;
 pub mod state;
+pub mod units;
