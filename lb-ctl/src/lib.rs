@@ -13,3 +13,4 @@ pub mod neighbours;
 pub mod plan;
 pub mod reconcile;
 pub mod state;
+pub mod units;

@@ -4,6 +4,7 @@
 #![no_main]
 
 mod action;
+mod clock;
 mod counters;
 mod tables;
 mod window;

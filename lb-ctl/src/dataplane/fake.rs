@@ -1,1 +1,299 @@
-//! The fake data plane.
+//! A data plane in memory, with the limits and the forgetfulness of the real one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lb_common::abi::{Counter, FlowKey, FlowWord, RuleStats, SLOTS_PER_WORD, map, sieve};
+use lb_common::reason::{Event, Reason};
+use lb_common::units::MemberId;
+
+use super::{Attachment, Change, Counters, Dataplane, Error, FlowTable, Limits, fresh, named};
+use crate::config::model::XdpMode;
+use crate::state::MapState;
+
+/// A handle to one such data plane: a test keeps a clone and looks behind the controller's back.
+#[derive(Debug, Clone)]
+pub struct Fake(Arc<Mutex<Memory>>);
+
+/// What the maps would hold.
+#[derive(Debug)]
+struct Memory {
+    limits: Limits,
+    /// Rings and health sets apart, which are flat as in the kernel.
+    state: MapState,
+    sieve: Box<[u64; sieve::WORDS]>,
+    slots: Vec<MemberId>,
+    health: Vec<u64>,
+    pending: BTreeMap<FlowKey, FlowWord>,
+    confirmed: BTreeMap<FlowKey, FlowWord>,
+    counters: Counters,
+    rule_stats: BTreeMap<u32, RuleStats>,
+    opened: BTreeMap<MemberId, u64>,
+    jiffies: u64,
+    attached: BTreeMap<u32, Attachment>,
+}
+
+/// Of the fake's clock.
+const HZ: u32 = 1000;
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
+}
+
+impl Fake {
+    /// Empty maps with this much room.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self(Arc::new(Mutex::new(Memory {
+            limits,
+            state: MapState { root: fresh::root([1, 2], HZ), ..MapState::default() },
+            sieve: Box::new([0; sieve::WORDS]),
+            slots: vec![MemberId::NONE; limits.slots as usize],
+            health: vec![0; limits.health_words as usize],
+            pending: BTreeMap::new(),
+            confirmed: BTreeMap::new(),
+            counters: Counters {
+                reasons: vec![Counter::default(); Reason::ALL.len()],
+                events: vec![0; Event::ALL.len()],
+            },
+            rule_stats: BTreeMap::new(),
+            opened: BTreeMap::new(),
+            jiffies: 0,
+            attached: BTreeMap::new(),
+        })))
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, by: Duration) {
+        let jiffies = by.as_nanos() * u128::from(HZ) / 1_000_000_000;
+        self.memory().jiffies += u64::try_from(jiffies).unwrap_or(u64::MAX);
+    }
+
+    /// Puts an exception there, as packets do.
+    pub fn insert_flow(&self, table: FlowTable, key: FlowKey, word: FlowWord) {
+        self.memory().flows(table).insert(key, word);
+    }
+
+    /// An exception, if there is one.
+    #[must_use]
+    pub fn flow(&self, table: FlowTable, key: &FlowKey) -> Option<FlowWord> {
+        self.memory().flows(table).get(key).copied()
+    }
+
+    /// The sieve as it was written.
+    #[must_use]
+    pub fn sieve(&self) -> Box<[u64; sieve::WORDS]> {
+        self.memory().sieve.clone()
+    }
+
+    /// Counts an event, as packets do.
+    pub fn count(&self, event: Event, times: u64) {
+        self.memory().counters.events[event as usize] += times;
+    }
+
+    /// Sets what a rule has forwarded.
+    pub fn set_rule_stats(&self, stats: u32, value: RuleStats) {
+        self.memory().rule_stats.insert(stats, value);
+    }
+
+    /// Sets how many connections a member was given.
+    pub fn set_member_opened(&self, member: MemberId, opened: u64) {
+        self.memory().opened.insert(member, opened);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn flows(&mut self, table: FlowTable) -> &mut BTreeMap<FlowKey, FlowWord> {
+        match table {
+            FlowTable::Pending => &mut self.pending,
+            FlowTable::Confirmed => &mut self.confirmed,
+        }
+    }
+
+    fn read(&self) -> MapState {
+        let named = named::by(self.state.rules.values());
+        let ring = |(base, size): (u32, u32)| {
+            let ring = &self.slots[base as usize..(base + size) as usize];
+            (base, Arc::new(ring.to_vec()))
+        };
+        MapState {
+            rings: named.rings.into_iter().map(ring).collect(),
+            health: named.health.into_iter().map(|index| (index, self.health[index as usize])).collect(),
+            ..self.state.clone()
+        }
+    }
+
+    fn write(&mut self, change: &Change) -> Result<(), Error> {
+        let state = &mut self.state;
+        match change {
+            Change::Root(root) => state.root = *root,
+            Change::Sieve(words) => self.sieve.clone_from(words),
+            Change::Rule(key, rule) => put(&mut state.rules, *key, *rule),
+            Change::Address(address, flags) => put(&mut state.addresses, *address, *flags),
+            Change::Access(entry, true) => drop(state.access.insert(*entry)),
+            Change::Access(entry, false) => drop(state.access.remove(entry)),
+            Change::Ring(base, ring) => {
+                return self.write_ring(*base, ring).ok_or_else(|| full(map::SLOTS, change));
+            }
+            Change::Health(index, word) => {
+                let place = self.health.get_mut(*index as usize).ok_or_else(|| full(map::HEALTH, change))?;
+                *place = *word;
+            }
+            Change::Member(id, member) => {
+                put(&mut state.members, *id, member.filter(|member| member.present != 0));
+            }
+            Change::Owner(address, owner) => put(&mut state.owners, *address, *owner),
+            Change::Reverse(key, reverse) => put(&mut state.reverse, *key, *reverse),
+        }
+        if self.state.rules.len() > self.limits.rules as usize {
+            if let Change::Rule(key, _) = change {
+                self.state.rules.remove(key);
+            }
+            return Err(full(map::RULES, change));
+        }
+        Ok(())
+    }
+
+    fn write_ring(&mut self, base: u32, ring: &[MemberId]) -> Option<()> {
+        if !base.is_multiple_of(SLOTS_PER_WORD) {
+            return None;
+        }
+        let base = base as usize;
+        let whole = ring.len().next_multiple_of(SLOTS_PER_WORD as usize);
+        let region = self.slots.get_mut(base..base + whole)?;
+        region.fill(MemberId::NONE);
+        region[..ring.len()].copy_from_slice(ring);
+        Some(())
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}
+
+fn full(map: &'static str, change: &Change) -> Error {
+    let cause = "it has no room for that".to_owned();
+    Error::Map { map, what: format!("cannot write the {change}"), cause }
+}
+
+impl Dataplane for Fake {
+    fn read(&self) -> Result<MapState, Error> {
+        Ok(self.memory().read())
+    }
+
+    fn write(&mut self, change: &Change) -> Result<(), Error> {
+        self.memory().write(change)
+    }
+
+    fn flows(&self, table: FlowTable, visit: &mut dyn FnMut(&FlowKey, FlowWord)) -> Result<(), Error> {
+        // A copy, so that `visit` may use the fake.
+        let flows = self.memory().flows(table).clone();
+        for (key, word) in &flows {
+            visit(key, *word);
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, table: FlowTable, key: &FlowKey) -> Result<(), Error> {
+        self.memory().flows(table).remove(key);
+        Ok(())
+    }
+
+    fn counters(&self) -> Result<Counters, Error> {
+        Ok(self.memory().counters.clone())
+    }
+
+    fn rule_stats(&self, stats: u32) -> Result<RuleStats, Error> {
+        Ok(self.memory().rule_stats.get(&stats).copied().unwrap_or_default())
+    }
+
+    fn member_opened(&self, member: MemberId) -> Result<u64, Error> {
+        Ok(self.memory().opened.get(&member).copied().unwrap_or_default())
+    }
+
+    fn clock(&self) -> Result<(u64, u32), Error> {
+        Ok((self.memory().jiffies, HZ))
+    }
+
+    fn limits(&self) -> Limits {
+        self.memory().limits
+    }
+
+    /// Every interface of the fake can do native XDP.
+    fn attach(&mut self, ifindex: u32, mode: XdpMode) -> Result<Attachment, Error> {
+        let attachment = match mode {
+            XdpMode::Auto | XdpMode::Native => Attachment::Native,
+            XdpMode::Generic => Attachment::Generic,
+        };
+        self.memory().attached.insert(ifindex, attachment);
+        Ok(attachment)
+    }
+
+    fn detach(&mut self, ifindex: u32) -> Result<(), Error> {
+        self.memory().attached.remove(&ifindex);
+        Ok(())
+    }
+
+    fn attached(&self) -> Result<Vec<(u32, Attachment)>, Error> {
+        Ok(self.memory().attached.iter().map(|(ifindex, attachment)| (*ifindex, *attachment)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lb_common::abi::{Rule, RuleKey, View};
+
+    #[test]
+    fn only_what_a_rule_names_is_read_back() {
+        let mut fake = Fake::default();
+        let ring = Arc::new(vec![MemberId(3); 5]);
+        fake.write(&Change::Ring(8, ring.clone())).unwrap();
+        fake.write(&Change::Health(2, 0b1000)).unwrap();
+        assert_eq!(fake.read().unwrap().rings, BTreeMap::new());
+        let view = View {
+            ring_base: 8,
+            ring_size: 5,
+            health_base: 2,
+            health_words: 1,
+            present: 1,
+            ..View::default()
+        };
+        let rule = Rule { current: view, ..Rule::default() };
+        fake.write(&Change::Rule(RuleKey::default(), Some(rule))).unwrap();
+        let state = fake.read().unwrap();
+        assert_eq!(state.rings, BTreeMap::from([(8, ring)]));
+        assert_eq!(state.health, BTreeMap::from([(2, 0b1000)]));
+    }
+
+    #[test]
+    fn there_is_no_more_room_than_the_limits_say() {
+        let mut fake = Fake::new(Limits { slots: 8, health_words: 1, rules: 1, confirmed: 1, pending: 1 });
+        let rule = |epoch| Change::Rule(RuleKey { epoch, ..RuleKey::default() }, Some(Rule::default()));
+        fake.write(&rule(0)).unwrap();
+        let error = fake.write(&rule(1)).unwrap_err().to_string();
+        assert!(error.starts_with("map lb_rules: cannot write the rule 0.0.0.0:0"), "{error}");
+        assert!(error.ends_with("it has no room for that"), "{error}");
+        assert_eq!(fake.read().unwrap().rules.len(), 1);
+        fake.write(&Change::Ring(4, Arc::new(vec![MemberId(1); 5]))).unwrap_err();
+        fake.write(&Change::Ring(2, Arc::new(vec![MemberId(1); 2]))).unwrap_err();
+        fake.write(&Change::Health(1, 1)).unwrap_err();
+    }
+
+    #[test]
+    fn its_clock_goes_when_it_is_told_to() {
+        let fake = Fake::default();
+        fake.advance(Duration::from_millis(1500));
+        assert_eq!(fake.clock().unwrap(), (1500, 1000));
+    }
+}

@@ -6,7 +6,11 @@
 pub mod bpf;
 pub mod fake;
 pub mod faulty;
+pub mod fresh;
+mod named;
 
+use std::fmt;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use lb_common::abi::sieve;
@@ -36,23 +40,39 @@ pub enum Change {
     Reverse(ReverseKey, Option<Reverse>),
 }
 
-impl Change {
-    /// What is written, in a word.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
+impl fmt::Display for Change {
+    /// What is written, not the value: the subject of an error message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Root(_) => "root",
-            Self::Sieve(_) => "sieve",
-            Self::Rule(..) => "rule",
-            Self::Address(..) => "address",
-            Self::Access(..) => "access",
-            Self::Ring(..) => "ring",
-            Self::Health(..) => "health",
-            Self::Member(..) => "member",
-            Self::Owner(..) => "owner",
-            Self::Reverse(..) => "reverse",
+            Self::Root(root) => write!(f, "root, epoch {}", root.epoch),
+            Self::Sieve(_) => write!(f, "sieve"),
+            Self::Rule(key, _) => {
+                let (port, protocol, epoch) = (key.port.get(), key.protocol, key.epoch);
+                write!(f, "rule {}:{port}, protocol {protocol}, epoch {epoch}", ipv4(key.address))
+            }
+            Self::Address(address, _) => write!(f, "address {}", ipv4(*address)),
+            Self::Access(entry, _) => {
+                write!(f, "prefix {}/{} of list {}", ipv4(entry.address), entry.length, entry.list)
+            }
+            Self::Ring(base, slots) => write!(f, "ring of {} slots from {base} on", slots.len()),
+            Self::Health(word, _) => write!(f, "health word {word}"),
+            Self::Member(id, _) => write!(f, "member {}", id.0),
+            Self::Owner(address, _) => write!(f, "owner of {}", ipv4(*address)),
+            Self::Reverse(key, _) => {
+                write!(
+                    f,
+                    "reverse of group {}, port {}, protocol {}",
+                    key.group,
+                    key.port.get(),
+                    key.protocol
+                )
+            }
         }
     }
+}
+
+fn ipv4(address: Addr) -> Ipv4Addr {
+    address.wire().into()
 }
 
 /// Why a data plane could not do as it was told.
@@ -61,6 +81,9 @@ pub enum Error {
     /// A write or read of a map failed.
     #[error("map {map}: {what}: {cause}")]
     Map { map: &'static str, what: String, cause: String },
+    /// The data plane's clock could not be read.
+    #[error("the data plane's clock: {0}")]
+    Clock(String),
     /// Program or maps could not be loaded, found or attached.
     #[error("{what}: {cause}\n  {cure}")]
     Setup { what: String, cause: String, cure: String },
@@ -99,11 +122,20 @@ pub struct Limits {
     pub pending: u32,
 }
 
+impl Default for Limits {
+    /// Those of the program's own map definitions.
+    fn default() -> Self {
+        Self { slots: 1 << 22, health_words: 1 << 16, rules: 16_384, confirmed: 262_144, pending: 131_072 }
+    }
+}
+
 /// Reads and writes the maps that packets see.
 pub trait Dataplane: Send {
-    /// What the maps hold, apart from flows and counters.
+    /// What the maps hold, apart from flows and counters: of rings and health sets what the
+    /// views of some rule name, of any epoch.
     fn read(&self) -> Result<MapState, Error>;
-    /// Carries out one change.
+    /// Carries out one change. A ring starts at a multiple of
+    /// [`lb_common::abi::SLOTS_PER_WORD`], and what is left of its last word becomes zero.
     fn write(&mut self, change: &Change) -> Result<(), Error>;
     /// Walks a table of exceptions in batches.
     fn flows(&self, table: FlowTable, visit: &mut dyn FnMut(&FlowKey, FlowWord)) -> Result<(), Error>;
@@ -124,5 +156,5 @@ pub trait Dataplane: Send {
     /// Takes the program off an interface.
     fn detach(&mut self, ifindex: u32) -> Result<(), Error>;
     /// Where the program is attached.
-    fn attached(&self) -> Vec<(u32, Attachment)>;
+    fn attached(&self) -> Result<Vec<(u32, Attachment)>, Error>;
 }

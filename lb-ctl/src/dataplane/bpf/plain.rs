@@ -1,0 +1,34 @@
+//! Types that may cross the boundary to the kernel as the bytes that they are.
+
+use lb_common::abi::{
+    AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, Member, Owner, Reverse, ReverseKey, Root, Rule,
+    RuleKey, RuleStats,
+};
+use lb_common::units::Addr;
+
+/// A value of a map, or a key.
+///
+/// # Safety
+///
+/// No byte of the type is padding, and any bytes are a value of it.
+pub(super) unsafe trait Plain: Default + Clone {}
+
+/// aya's mark for such types, which are not ours to put it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(super) struct Wire<T>(pub(super) T);
+
+// SAFETY: `Wire` is transparent, and `Plain` promises what `Pod` asks for.
+unsafe impl<T: Plain + Copy + 'static> aya::Pod for Wire<T> {}
+
+macro_rules! plain {
+    ($($type:ty),+ $(,)?) => {
+        // SAFETY: integers, arrays of them, and structs of `lb_common::abi` and `units` that are
+        // `repr(C)` or transparent over integers (atomic ones in `FlowEntry`); beside each struct
+        // stands an assertion that its size is the sum of its fields.
+        $(unsafe impl Plain for $type {})+
+    };
+}
+
+plain!(u32, u64, [u16; 4], Addr, AddressFlags, AccessKey, Counter, FlowEntry, FlowKey, Member);
+plain!(Owner, Reverse, ReverseKey, Root, Rule, RuleKey, RuleStats);

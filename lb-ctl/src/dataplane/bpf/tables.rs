@@ -1,0 +1,280 @@
+//! The maps as user space holds them: one write for each [`Change`], and everything read back.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use aya::Pod;
+use aya::maps::lpm_trie::Key;
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray};
+use lb_common::abi::{
+    AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, FlowWord, Member, Owner, Reverse, ReverseKey, Root,
+    Rule, RuleKey, RuleStats, SLOTS_PER_WORD, map, sieve,
+};
+use lb_common::units::{Addr, MemberId};
+
+use super::plain::{Plain, Wire};
+use super::{error, sys};
+use crate::dataplane::{Change, Counters, Error, FlowTable, named};
+use crate::state::{AccessEntry, MapState};
+
+/// Labels in one element of the slot map.
+type SlotWord = [u16; SLOTS_PER_WORD as usize];
+
+type Hash<K, V> = HashMap<MapData, Wire<K>, Wire<V>>;
+
+/// Every map but the marks, which user space neither reads nor writes.
+pub(super) struct Tables {
+    root: Array<MapData, Wire<Root>>,
+    sieve: Array<MapData, [u64; sieve::WORDS]>,
+    rules: Hash<RuleKey, Rule>,
+    addresses: Hash<Addr, AddressFlags>,
+    access: LpmTrie<MapData, Wire<AccessKey>, u32>,
+    slots: OwnedFd,
+    health: Array<MapData, u64>,
+    members: (OwnedFd, Array<MapData, Wire<Member>>),
+    owners: Hash<Addr, Owner>,
+    reverse: Hash<ReverseKey, Reverse>,
+    pending: (OwnedFd, Flows),
+    confirmed: (OwnedFd, Flows),
+    reasons: PerCpuArray<MapData, Wire<Counter>>,
+    events: PerCpuArray<MapData, u64>,
+    rule_stats: PerCpuArray<MapData, Wire<RuleStats>>,
+    member_stats: PerCpuArray<MapData, u64>,
+}
+
+/// Entries are read in batches; here their size is all that matters.
+type Flows = HashMap<MapData, Wire<FlowKey>, [u64; 2]>;
+
+impl Tables {
+    /// Opens the pinned maps; each must have the sizes of its types.
+    pub(super) fn open(maps: &Path) -> Result<Self, Error> {
+        let slots: (OwnedFd, Array<MapData, SlotWord>) = open_twice(maps, map::SLOTS)?;
+        Ok(Self {
+            root: open(maps, map::ROOT)?,
+            sieve: open(maps, map::SIEVE)?,
+            rules: open(maps, map::RULES)?,
+            addresses: open(maps, map::ADDRESSES)?,
+            access: open(maps, map::ACCESS)?,
+            slots: slots.0,
+            health: open(maps, map::HEALTH)?,
+            members: open_twice(maps, map::MEMBERS)?,
+            owners: open(maps, map::OWNERS)?,
+            reverse: open(maps, map::REVERSE)?,
+            pending: open_twice(maps, map::PENDING)?,
+            confirmed: open_twice(maps, map::CONFIRMED)?,
+            reasons: open(maps, map::REASONS)?,
+            events: open(maps, map::EVENTS)?,
+            rule_stats: open(maps, map::RULE_STATS)?,
+            member_stats: open(maps, map::MEMBER_STATS)?,
+        })
+    }
+
+    pub(super) fn write(&mut self, change: &Change) -> Result<(), Error> {
+        let (map, done) = match change {
+            Change::Root(root) => (map::ROOT, self.root.set(0, Wire(*root), 0)),
+            Change::Sieve(words) => (map::SIEVE, self.sieve.set(0, words.as_ref(), 0)),
+            Change::Rule(key, rule) => (map::RULES, put(&mut self.rules, *key, *rule)),
+            Change::Address(address, flags) => (map::ADDRESSES, put(&mut self.addresses, *address, *flags)),
+            Change::Access(entry, true) => (map::ACCESS, self.access.insert(&trie_key(entry), 1, 0)),
+            Change::Access(entry, false) => {
+                (map::ACCESS, absent_is_fine(self.access.remove(&trie_key(entry))))
+            }
+            Change::Ring(base, slots) => (map::SLOTS, self.write_ring(*base, slots)),
+            Change::Health(index, word) => (map::HEALTH, self.health.set(*index, word, 0)),
+            Change::Member(id, member) => {
+                let member = Wire(member.unwrap_or_default());
+                (map::MEMBERS, self.members.1.set(u32::from(id.0), member, 0))
+            }
+            Change::Owner(address, owner) => (map::OWNERS, put(&mut self.owners, *address, *owner)),
+            Change::Reverse(key, reverse) => (map::REVERSE, put(&mut self.reverse, *key, *reverse)),
+        };
+        done.map_err(|cause| error::map(map, format_args!("cannot write the {change}"), &cause))
+    }
+
+    fn write_ring(&self, base: u32, slots: &[MemberId]) -> Result<(), MapError> {
+        if !base.is_multiple_of(SLOTS_PER_WORD) {
+            return Err(
+                std::io::Error::other(format!("it must begin at a multiple of {SLOTS_PER_WORD}")).into()
+            );
+        }
+        let words: Vec<SlotWord> = slots.chunks(SLOTS_PER_WORD as usize).map(slot_word).collect();
+        Ok(sys::write_array(self.slots.as_fd(), base / SLOTS_PER_WORD, &words)?)
+    }
+
+    pub(super) fn read(&self) -> Result<MapState, Error> {
+        let rules = entries(map::RULES, &self.rules)?;
+        let named = named::by(rules.values());
+        Ok(MapState {
+            root: self.root()?,
+            addresses: entries(map::ADDRESSES, &self.addresses)?,
+            access: self
+                .access
+                .iter()
+                .map(|entry| entry.map(|(key, _)| access_entry(&key)))
+                .collect::<Result<_, _>>()
+                .map_err(cannot_read(map::ACCESS, "lists"))?,
+            rings: named
+                .rings
+                .into_iter()
+                .map(|(base, size)| Ok((base, Arc::new(self.read_ring(base, size)?))))
+                .collect::<Result<_, Error>>()?,
+            health: named
+                .health
+                .into_iter()
+                .map(|index| Ok((index, self.health.get(&index, 0)?)))
+                .collect::<Result<_, MapError>>()
+                .map_err(cannot_read(map::HEALTH, "sets"))?,
+            members: self.read_members()?,
+            owners: entries(map::OWNERS, &self.owners)?,
+            reverse: entries(map::REVERSE, &self.reverse)?,
+            rules,
+        })
+    }
+
+    pub(super) fn root(&self) -> Result<Root, Error> {
+        self.root.get(&0, 0).map(|root| root.0).map_err(cannot_read(map::ROOT, "root"))
+    }
+
+    fn read_ring(&self, base: u32, size: u32) -> Result<Vec<MemberId>, Error> {
+        let words = size.div_ceil(SLOTS_PER_WORD) as usize;
+        let words: Vec<SlotWord> = sys::read_array(self.slots.as_fd(), base / SLOTS_PER_WORD, words)
+            .map_err(|cause| {
+                error::map(map::SLOTS, format_args!("cannot read the ring at {base}"), &cause)
+            })?;
+        Ok(words.into_iter().flatten().take(size as usize).map(MemberId).collect())
+    }
+
+    fn read_members(&self) -> Result<BTreeMap<MemberId, Member>, Error> {
+        let count = self.members.1.len() as usize;
+        let members = sys::read_array::<Member>(self.members.0.as_fd(), 0, count)
+            .map_err(|cause| error::map(map::MEMBERS, "cannot read the members", &cause))?;
+        let labelled = (0..=u16::MAX).map(MemberId).zip(members);
+        Ok(labelled.filter(|(_, member)| member.present != 0).collect())
+    }
+
+    pub(super) fn flows(
+        &self,
+        table: FlowTable,
+        visit: &mut dyn FnMut(&FlowKey, FlowWord),
+    ) -> Result<(), Error> {
+        let (name, (fd, _)) = match table {
+            FlowTable::Pending => (map::PENDING, &self.pending),
+            FlowTable::Confirmed => (map::CONFIRMED, &self.confirmed),
+        };
+        sys::walk(fd.as_fd(), |key, entry: &FlowEntry| visit(key, entry.word()))
+            .map_err(|cause| error::map(name, "cannot walk it", &cause))
+    }
+
+    pub(super) fn forget(&mut self, table: FlowTable, key: &FlowKey) -> Result<(), Error> {
+        let (name, (_, flows)) = match table {
+            FlowTable::Pending => (map::PENDING, &mut self.pending),
+            FlowTable::Confirmed => (map::CONFIRMED, &mut self.confirmed),
+        };
+        absent_is_fine(flows.remove(&Wire(*key)))
+            .map_err(|cause| error::map(name, "cannot delete an entry", &cause))
+    }
+
+    pub(super) fn counters(&self) -> Result<Counters, Error> {
+        let reasons = (0..self.reasons.len()).map(|reason| {
+            let cpus = self.reasons.get(&reason, 0)?;
+            Ok(cpus.iter().fold(Counter::default(), |sum, Wire(counter)| add(sum, *counter)))
+        });
+        let events = (0..self.events.len()).map(|event| Ok(self.events.get(&event, 0)?.iter().sum()));
+        Ok(Counters {
+            reasons: reasons.collect::<Result<_, _>>().map_err(cannot_read(map::REASONS, "counters"))?,
+            events: events.collect::<Result<_, _>>().map_err(cannot_read(map::EVENTS, "counters"))?,
+        })
+    }
+
+    pub(super) fn rule_stats(&self, stats: u32) -> Result<RuleStats, Error> {
+        let cpus = self.rule_stats.get(&stats, 0).map_err(cannot_read(map::RULE_STATS, stats))?;
+        Ok(cpus.iter().fold(RuleStats::default(), |sum, Wire(stats)| RuleStats {
+            inbound: add(sum.inbound, stats.inbound),
+            replies: add(sum.replies, stats.replies),
+            opened: sum.opened + stats.opened,
+        }))
+    }
+
+    pub(super) fn member_opened(&self, member: MemberId) -> Result<u64, Error> {
+        let cpus = self.member_stats.get(&u32::from(member.0), 0);
+        Ok(cpus.map_err(cannot_read(map::MEMBER_STATS, member.0))?.iter().sum())
+    }
+}
+
+fn add(one: Counter, other: Counter) -> Counter {
+    Counter { packets: one.packets + other.packets, bytes: one.bytes + other.bytes }
+}
+
+fn open<M: TryFrom<Map, Error = MapError>>(maps: &Path, name: &'static str) -> Result<M, Error> {
+    MapData::from_pin(maps.join(name))
+        .and_then(Map::from_map_data)
+        .and_then(M::try_from)
+        .map_err(cannot_read(name, "pin"))
+}
+
+/// The typed map checks the sizes and does the single steps; the descriptor is for batches.
+fn open_twice<M: TryFrom<Map, Error = MapError>>(
+    maps: &Path,
+    name: &'static str,
+) -> Result<(OwnedFd, M), Error> {
+    let data = MapData::from_pin(maps.join(name)).map_err(cannot_read(name, "pin"))?;
+    let descriptor = data.fd().as_fd().try_clone_to_owned();
+    let descriptor = descriptor.map_err(|cause| error::map(name, "cannot open its pin", &cause))?;
+    let map = Map::from_map_data(data).and_then(M::try_from).map_err(cannot_read(name, "pin"))?;
+    Ok((descriptor, map))
+}
+
+fn cannot_read(map: &'static str, what: impl Display) -> impl FnOnce(MapError) -> Error {
+    move |cause| error::map(map, format_args!("cannot read {what}"), &cause)
+}
+
+fn put<K, V>(map: &mut Hash<K, V>, key: K, value: Option<V>) -> Result<(), MapError>
+where
+    K: Plain + Copy + 'static,
+    V: Plain + Copy + 'static,
+{
+    match value {
+        Some(value) => map.insert(Wire(key), Wire(value), 0),
+        None => absent_is_fine(map.remove(&Wire(key))),
+    }
+}
+
+fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
+        Err(cause) if error::errno(&cause) == Some(libc::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
+fn entries<K, V>(name: &'static str, map: &Hash<K, V>) -> Result<BTreeMap<K, V>, Error>
+where
+    K: Plain + Copy + Ord + 'static,
+    V: Plain + Copy + 'static,
+    Wire<K>: Pod,
+{
+    map.iter()
+        .map(|entry| entry.map(|(key, value)| (key.0, value.0)))
+        .collect::<Result<_, _>>()
+        .map_err(cannot_read(name, "entries"))
+}
+
+fn slot_word(labels: &[MemberId]) -> SlotWord {
+    std::array::from_fn(|index| labels.get(index).map_or(0, |label| label.0))
+}
+
+/// The list's number counts as the first 32 bits of the prefix.
+fn trie_key(entry: &AccessEntry) -> Key<Wire<AccessKey>> {
+    let data = AccessKey { list: entry.list.to_be_bytes(), address: entry.address };
+    Key::new(32 + u32::from(entry.length), Wire(data))
+}
+
+fn access_entry(key: &Key<Wire<AccessKey>>) -> AccessEntry {
+    let Wire(data) = key.data();
+    #[allow(clippy::cast_possible_truncation, reason = "the kernel takes no prefix beyond 64")]
+    let length = key.prefix_len().saturating_sub(32) as u8;
+    AccessEntry { list: u32::from_be_bytes(data.list), address: data.address, length }
+}
