@@ -7,6 +7,7 @@ pub mod api;
 pub mod cli;
 pub mod compile;
 pub mod config;
+pub mod daemon;
 pub mod dataplane;
 pub mod health;
 pub mod neighbours;

@@ -1,3 +1,5 @@
 //! `lbctl`: the daemon and its client.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    lb_ctl::cli::run()
+}

@@ -142,6 +142,17 @@ pub struct Applied {
     pub microseconds: u64,
 }
 
+/// Answer to `GET /v1/version`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    pub version: String,
+    /// Version of the maps' layout.
+    pub abi: u32,
+    pub instance: String,
+    pub pid: u32,
+}
+
 /// Answer to any request that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

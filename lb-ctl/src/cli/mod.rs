@@ -1,3 +1,78 @@
 //! The command line: one file per verb.
 
+mod apply;
+mod detach;
+mod fault;
 pub mod input;
+mod instance;
+mod logs;
+mod output;
+mod serve;
+mod status;
+mod table;
+mod validate;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use instance::Instance;
+
+pub use status::{View, render};
+
+/// A layer-4 load balancer in the kernel (XDP): daemon and client.
+///
+/// `lbctl serve` runs the daemon; the other verbs talk to it. Traffic flows in the kernel and goes on
+/// while no daemon runs. Several instances can live on one host, each in its own network namespace.
+#[derive(Debug, Parser)]
+#[command(name = "lbctl", version, max_term_width = 100, propagate_version = false, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    instance: Instance,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 the input is wrong, 3 the daemon is not reachable.
+
+First steps:
+  sudo lbctl serve &                  start the daemon
+  sudo lbctl apply -f lb.yaml         put a configuration into force
+  sudo lbctl status --watch           see what it does";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon in the foreground; as root
+    Serve(serve::Arguments),
+    /// Put a configuration into force, and say what changed
+    Apply(apply::Arguments),
+    /// Check a configuration; needs neither daemon nor root
+    Validate(validate::Arguments),
+    /// Show rules, members, interfaces and what happens to packets
+    Status(status::Arguments),
+    /// Remove program, links and maps of an instance whose daemon does not run; as root
+    Detach,
+    /// Show the versions of this client and of the daemon
+    Version(version::Arguments),
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version come this way too.
+        Err(error) => error.exit(),
+    };
+    let done = match cli.verb {
+        Verb::Serve(arguments) => serve::run(&cli.instance, arguments),
+        Verb::Apply(arguments) => apply::run(&cli.instance, &arguments),
+        Verb::Validate(arguments) => validate::run(&arguments),
+        Verb::Status(arguments) => status::run(&cli.instance, &arguments),
+        Verb::Detach => detach::run(&cli.instance),
+        Verb::Version(arguments) => version::run(&cli.instance, &arguments),
+    };
+    done.map_or_else(|fault| fault.tell(), |()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,136 @@
+//! Asks the daemon.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::types::{Applied, Apply, Failure, Status, Version};
+
+/// A daemon that lives answers a question within this time.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// Putting a configuration into force may wait for the kernel, and for an earlier one.
+const APPLY_TIME: Duration = Duration::from_secs(120);
+/// No answer is longer.
+const MOST_BYTES: usize = 64 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "no daemon answers at {}: {cause}\n  is `lbctl serve` running? start it, or name another one with --instance or --socket",
+        socket.display()
+    )]
+    Unreachable { socket: PathBuf, cause: io::Error },
+    #[error(
+        "{} belongs to root: {cause}\n  run this as root, for example with sudo",
+        socket.display()
+    )]
+    NotPermitted { socket: PathBuf, cause: io::Error },
+    #[error(
+        "the daemon at {} has not answered within {} s\n  it may be busy or stopped: see its log, then try again; what was asked for may still happen",
+        socket.display(), limit.as_secs()
+    )]
+    TooSlow { socket: PathBuf, limit: Duration },
+    #[error(
+        "the answer from {} is not understood: {what}\n  is it the socket of an lbctl of this version? `lbctl version` compares",
+        socket.display()
+    )]
+    Broken { socket: PathBuf, what: String },
+    /// The daemon's own words.
+    #[error("{}", .0.message)]
+    Refused(Failure),
+}
+
+/// Knows where the daemon listens; each request is a connection of its own.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned() }
+    }
+
+    pub async fn status(&self) -> Result<Status, Error> {
+        self.within(ANSWER_TIME, self.ask(Method::GET, "/v1/status", Body::empty())).await
+    }
+
+    pub async fn version(&self) -> Result<Version, Error> {
+        self.within(ANSWER_TIME, self.ask(Method::GET, "/v1/version", Body::empty())).await
+    }
+
+    /// Returns once packets see the configuration.
+    pub async fn apply(&self, apply: &Apply) -> Result<Applied, Error> {
+        let body = self.json(apply)?;
+        self.within(APPLY_TIME, self.ask(Method::POST, "/v1/apply", body)).await
+    }
+
+    fn json(&self, request: &impl Serialize) -> Result<Body, Error> {
+        serde_json::to_vec(request).map(Body::from).map_err(|error| self.broken(error))
+    }
+
+    async fn within<A>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = Result<A, Error>>,
+    ) -> Result<A, Error> {
+        let too_slow = |_| Error::TooSlow { socket: self.socket.clone(), limit };
+        timeout(limit, answer).await.map_err(too_slow)?
+    }
+
+    async fn ask<A: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<A, Error> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.no_connection(error))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error))?;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "lbctl")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(|error| self.broken(error))?;
+        let answer = async {
+            let answer = sender.send_request(request).await.map_err(|error| self.broken(error))?;
+            let status = answer.status();
+            let bytes = axum::body::to_bytes(Body::new(answer.into_body()), MOST_BYTES).await;
+            Ok((status, bytes.map_err(|error| self.broken(error))?))
+        };
+        // What is wrong with the connection shows in the answer.
+        let (answer, _) = tokio::join!(answer, connection);
+        let (status, bytes) = answer?;
+        self.understand(status, &bytes)
+    }
+
+    fn understand<A: DeserializeOwned>(&self, status: StatusCode, bytes: &[u8]) -> Result<A, Error> {
+        if status.is_success() {
+            return serde_json::from_slice(bytes).map_err(|error| self.broken(error));
+        }
+        match serde_json::from_slice(bytes) {
+            Ok(failure) => Err(Error::Refused(failure)),
+            Err(_) => Err(self.broken(format!("HTTP {status}"))),
+        }
+    }
+
+    fn no_connection(&self, cause: io::Error) -> Error {
+        let socket = self.socket.clone();
+        match cause.kind() {
+            io::ErrorKind::PermissionDenied => Error::NotPermitted { socket, cause },
+            _ => Error::Unreachable { socket, cause },
+        }
+    }
+
+    fn broken(&self, what: impl ToString) -> Error {
+        Error::Broken { socket: self.socket.clone(), what: what.to_string() }
+    }
+}

@@ -1,0 +1,55 @@
+//! `lbctl validate`: checks a configuration, without daemon and without root.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::fault::Fault;
+use super::input::read_sources;
+use super::output::{Format, print};
+use crate::config::model::Access;
+use crate::config::{self, Config, Source};
+
+/// Checks a configuration and reports everything that is wrong with it.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// File or folder, or - for standard input; may be given several times, all are merged
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// json and yaml write the configuration with all defaults
+    #[arg(short, long, default_value = "table")]
+    output: Format,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Fault> {
+    let (sources, config) = load(&arguments.files)?;
+    print(&arguments.output.text(&config, |config| summary(&sources, config))?)
+}
+
+/// Reads and checks; the report goes into the fault.
+pub(super) fn load(files: &[PathBuf]) -> Result<(Vec<Source>, Config), Fault> {
+    let sources = read_sources(files).map_err(|error| Fault::Input(error.to_string()))?;
+    let config = config::load(&sources).map_err(|errors| Fault::Report(errors.to_string()))?;
+    Ok((sources, config))
+}
+
+fn summary(sources: &[Source], config: &Config) -> String {
+    let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    let backends = config.pools().iter().map(|pool| pool.backends.len()).sum();
+    let counts = [
+        count(config.rules().len(), "rule"),
+        count(config.frontends().len(), "frontend"),
+        count(config.pools().len(), "pool"),
+        count(backends, "backend"),
+        count(config.probes().len(), "probe"),
+    ];
+    let mut text = format!("{}: valid: {}\n", names.join(", "), counts.join(", "));
+    for rule in config.rules().iter().filter(|rule| rule.access == Access::Closed) {
+        text += &format!("warning: rule {} has no access list, so nobody may use it\n", rule.name);
+    }
+    text
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
