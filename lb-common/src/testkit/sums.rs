@@ -42,10 +42,7 @@ pub fn sums(frame: &[u8]) -> Option<Sums> {
     }
     let without = protocol == UDP && transport[6..8] == [0, 0];
     let pseudo = pseudo_header(&ip[12..20], protocol, transport.len());
-    Some(Sums {
-        ip: checksum(&ip[..header], 0) == 0,
-        transport: without || checksum(transport, pseudo) == 0,
-    })
+    Some(Sums { ip: checksum(&ip[..header], 0) == 0, transport: without || checksum(transport, pseudo) == 0 })
 }
 
 /// The part of a transport checksum that is not in the segment (RFC 9293, section 3.1).
