@@ -7,11 +7,13 @@ use super::{
 
 /// The rooms of lb-ctl and the other rooms that each may use; `health::*` is the whole tree. The
 /// longest name that fits a module is its room.
-const ROOMS: [(&str, &[&str]); 31] = [
-    // Decisions: no input or output, no clock, no thread.
+const ROOMS: &[(&str, &[&str])] = &[
+    // Decisions: no input or output, no clock, no thread. What they say about the data plane are
+    // the values of its trait's module.
     ("config", &[]),
-    ("compile", &["config"]),
-    ("plan", &["config", "compile"]),
+    ("state", &[]),
+    ("compile", &["config", "dataplane", "health", "state"]),
+    ("plan", &["compile", "config", "dataplane", "state"]),
     ("health::outcome", &["config", "health"]),
     ("health::schedule", &["config", "health"]),
     ("health::machine", &["config", "health", "health::outcome", "health::schedule"]),
@@ -21,33 +23,47 @@ const ROOMS: [(&str, &[&str]); 31] = [
     ("health::prober", &["config"]),
     ("health::sockets", &["config"]),
     ("health::table", &["config"]),
-    ("neighbours", &["config", "compile"]),
-    ("dataplane", &["config", "compile", "plan"]),
+    ("neighbours", &["compile", "config"]),
+    ("dataplane", &["compile", "config", "plan", "state"]),
+    ("dataplane::bpf", &["compile", "config", "plan", "state"]),
     ("events", &["config"]),
     ("capture", &["config", "dataplane"]),
     // What ties both together.
-    ("metrics", &["config", "compile", "health::*", "dataplane"]),
+    ("metrics", &["compile", "config", "dataplane", "health::*", "state"]),
     (
         "reconcile",
-        &["config", "compile", "plan", "health::*", "neighbours", "dataplane", "events", "metrics"],
+        &[
+            "api::types",
+            "compile",
+            "config",
+            "dataplane",
+            "events",
+            "health::*",
+            "metrics",
+            "neighbours",
+            "plan",
+            "state",
+        ],
     ),
     ("import", &["config"]),
     ("api", &[]),
+    // Shared by both sides, so it uses neither.
     ("api::types", &[]),
     ("api::client", &["api::types"]),
     (
         "api::server",
         &[
             "api::types",
-            "config",
             "compile",
-            "plan",
-            "health::*",
-            "neighbours",
+            "config",
             "dataplane",
             "events",
+            "health::*",
             "metrics",
+            "neighbours",
+            "plan",
             "reconcile",
+            "state",
         ],
     ),
     (
@@ -57,29 +73,31 @@ const ROOMS: [(&str, &[&str]); 31] = [
             "capture",
             "compile",
             "config",
-            "dataplane",
+            "dataplane::*",
             "events",
             "health::*",
             "metrics",
             "neighbours",
             "plan",
             "reconcile",
+            "state",
         ],
     ),
     // What people see.
     ("cli", &["api::client", "api::types"]),
-    ("cli::serve", &["daemon", "config"]),
-    ("cli::detach", &["daemon", "dataplane"]),
+    ("cli::input", &["config"]),
+    ("cli::serve", &["config", "daemon"]),
+    ("cli::detach", &["daemon", "dataplane::*"]),
     ("cli::validate", &["config"]),
     ("cli::apply", &["api::client", "api::types", "config"]),
-    ("cli::import", &["import", "config"]),
+    ("cli::import", &["config", "import"]),
     ("top", &["api::client", "api::types"]),
     ("main", &["cli"]),
 ];
 
 /// Rooms that decide on paper.
-const PURE: [&str; 6] =
-    ["config", "compile", "plan", "health::machine", "health::outcome", "health::schedule"];
+const PURE: [&str; 7] =
+    ["config", "state", "compile", "plan", "health::machine", "health::outcome", "health::schedule"];
 
 /// What they must not name.
 const IMPURE: [&str; 18] = [
@@ -211,7 +229,8 @@ fn resolve(named: &Named, module: &[String]) -> Option<Vec<String>> {
 fn room_of(module: &[String]) -> Option<(&'static str, &'static [&'static str])> {
     let path = module.join("::");
     ROOMS
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|(room, _)| path == *room || is_below(&path, room))
         .max_by_key(|(room, _)| room.len())
 }
