@@ -11,9 +11,6 @@ use crate::reason::Event;
 use crate::tables::{Full, Tables};
 use crate::units::{Target, Tick};
 
-/// How far the clock of a packet on another CPU may be ahead, in steps of [`Tick::coarse`].
-const CLOCKS_APART: u16 = 4;
-
 /// Which end of a connection a packet comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {

@@ -74,7 +74,7 @@ impl From<dataplane::Error> for Error {
     fn from(error: dataplane::Error) -> Self {
         match error {
             dataplane::Error::Setup { .. } => Self::Input(error.to_string()),
-            dataplane::Error::Map { .. } => Self::Failed(error.to_string()),
+            dataplane::Error::Map { .. } | dataplane::Error::Clock(_) => Self::Failed(error.to_string()),
         }
     }
 }

@@ -75,6 +75,25 @@ fn ipv4(address: Addr) -> Ipv4Addr {
     address.wire().into()
 }
 
+impl Change {
+    /// What is written, in a word.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Root(_) => "root",
+            Self::Sieve(_) => "sieve",
+            Self::Rule(..) => "rule",
+            Self::Address(..) => "address",
+            Self::Access(..) => "access",
+            Self::Ring(..) => "ring",
+            Self::Health(..) => "health",
+            Self::Member(..) => "member",
+            Self::Owner(..) => "owner",
+            Self::Reverse(..) => "reverse",
+        }
+    }
+}
+
 /// Why a data plane could not do as it was told.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -16,6 +16,7 @@ use super::{ApplyError, Message, Options, changes, status};
 use crate::api::types::{Applied, Status};
 use crate::compile::{self, Host};
 use crate::config::model::{Config, Interface, XdpMode};
+use crate::dataplane::Error;
 use crate::health::{Event as ProbeEvent, Health, Prober};
 use crate::neighbours::{Neighbours, Snapshot};
 
@@ -130,9 +131,9 @@ impl Desk {
     }
 
     fn detach(&mut self) -> Result<(), ApplyError> {
-        for (ifindex, _) in self.core.dataplane().attached() {
-            let dataplane = self.core.dataplane_mut();
-            dataplane.detach(ifindex).map_err(|error| ApplyError::Failed(error.to_string()))?;
+        let failed = |error: Error| ApplyError::Failed(error.to_string());
+        for (ifindex, _) in self.core.dataplane().attached().map_err(failed)? {
+            self.core.dataplane_mut().detach(ifindex).map_err(failed)?;
         }
         Ok(())
     }

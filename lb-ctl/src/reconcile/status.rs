@@ -46,12 +46,13 @@ impl Sources<'_> {
             }
             None => warnings.push("no configuration has been applied yet: lbctl apply -f lb.yaml".to_owned()),
         }
+        let interfaces = self.interfaces(&mut warnings);
         Status {
             instance: self.options.instance.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: self.generation,
             uptime_seconds: self.uptime.as_secs(),
-            interfaces: self.interfaces(),
+            interfaces,
             rules,
             members,
             exceptions: self.exceptions(),
@@ -61,15 +62,19 @@ impl Sources<'_> {
         }
     }
 
-    fn interfaces(&self) -> Vec<Interface> {
+    fn interfaces(&self, warnings: &mut Vec<String>) -> Vec<Interface> {
         let name =
             |ifindex| self.snapshot.links.get(&ifindex).map_or("gone".to_owned(), |link| link.name.clone());
         let mode = |attachment| match attachment {
             Attachment::Native => "native",
             Attachment::Generic => "generic",
         };
-        let attached = self.core.dataplane().attached().into_iter();
+        let attached = self.core.dataplane().attached().unwrap_or_else(|error| {
+            warnings.push(error.to_string());
+            Vec::new()
+        });
         attached
+            .into_iter()
             .map(|(ifindex, attachment)| Interface {
                 name: name(ifindex),
                 ifindex,
