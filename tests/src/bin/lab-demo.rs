@@ -23,7 +23,7 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = demo::stop_on_signals().and_then(|()| {
-        let demo = Demo::start(&cli.lbctl, &cli.config)?;
+        let mut demo = Demo::start(&cli.lbctl, &cli.config)?;
         demo.show()?;
         if !cli.exit {
             demo.stay()?;

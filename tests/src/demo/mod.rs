@@ -25,6 +25,7 @@ const DOWNLOAD_RATE: u64 = 512 << 10;
 
 /// A lab with servers and a running `lbctl serve`.
 pub struct Demo {
+    /// They end when dropped.
     servers: BTreeMap<String, Process>,
     daemon: Instance,
     lab: Lab,
@@ -45,10 +46,11 @@ impl Demo {
     }
 
     /// Makes all claims, one after the other.
-    pub fn show(&self) -> Result<()> {
+    pub fn show(&mut self) -> Result<()> {
         self.wait_for("b1 b2 b3", "three members up", |states| states.values().all(|state| state == "up"))?;
         self.spread()?;
-        self.survive_a_backend()?;
+        let revived = self.survive_a_backend()?;
+        self.servers.insert("revived".to_owned(), revived);
         self.survive_the_daemon()?;
         println!("\nevery claim held");
         Ok(())
@@ -66,7 +68,7 @@ impl Demo {
         claim(even, "spread over all three, within five standard deviations of a third each")
     }
 
-    fn survive_a_backend(&self) -> Result<()> {
+    fn survive_a_backend(&self) -> Result<Process> {
         let download = Download::start(self.lab.client(), WEB, DOWNLOAD, Some(DOWNLOAD_RATE))?;
         let victim = self.lab.backends().iter().map(Backend::name).find(|name| *name != download.served_by());
         let victim = victim.context("no backend without the download")?.to_owned();
@@ -94,8 +96,7 @@ impl Demo {
         download.finish()?;
         println!("  {received} of {DOWNLOAD} bytes were here by then");
         claim(true, "the download ended with every byte right")?;
-        drop(revived);
-        Ok(())
+        Ok(revived)
     }
 
     fn survive_the_daemon(&self) -> Result<()> {

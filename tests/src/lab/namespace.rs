@@ -84,10 +84,12 @@ impl NetNs {
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         let (netns, parent) = (self.clone(), Pid::this());
-        // SAFETY: between fork and exec the closure makes three system calls (setns, prctl, getppid);
+        // SAFETY: between fork and exec the closure makes four system calls (sigprocmask, setns, prctl, getppid);
         // it neither allocates nor takes a lock: the handle was opened before.
         unsafe {
             command.pre_exec(move || {
+                // Whoever builds the lab may have its signals blocked; its children must not.
+                nix::sys::signal::SigSet::all().thread_unblock()?;
                 netns.enter()?;
                 nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
                 if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
