@@ -37,10 +37,7 @@ pub(super) fn write(
         };
         let current = with_health(current, set);
         let settled = input.settled.contains(&service);
-        let old = before
-            .get(&service)
-            .filter(|_| !settled)
-            .and_then(|before| old_view(before, &current, state, input));
+        let old = before.get(&service).and_then(|before| old_view(before, settled, &current, state, input));
         let pool = input.config.pool_of(rule);
         rules.insert(
             service,
@@ -71,22 +68,25 @@ fn mode(distribution: Distribution) -> Mode {
     }
 }
 
-/// The view that connections older than the change follow. One that is there stays: every
-/// connection opened since has an exception where it needs one. None, if nothing changes.
-fn old_view(before: &Rule, current: &View, state: &MapState, input: &Input<'_>) -> Option<View> {
-    let ring_of = |view: &View| input.observed.rings.get(&view.ring_base);
-    let same = |view: &View| {
-        (view.port, view.mode) == (current.port, current.mode)
-            && ring_of(view) == state.rings.get(&current.ring_base)
-    };
-    let old = if before.old.present != 0 {
-        before.old
-    } else if same(&before.current) {
-        return None;
-    } else {
-        before.current
-    };
-    (!same(&old)).then_some(old)
+/// The view that connections older than the change follow. One that is there stays until it has
+/// settled: every connection opened since has an exception where it needs one. None, if it gives
+/// what the current one gives, or no member at all.
+fn old_view(
+    before: &Rule,
+    settled: bool,
+    current: &View,
+    state: &MapState,
+    input: &Input<'_>,
+) -> Option<View> {
+    let in_transition = before.old.present != 0 && !settled;
+    let old = if in_transition { before.old } else { before.current };
+    let same = (old.port, old.mode) == (current.port, current.mode)
+        && ring_of(&old, input.observed) == ring_of(current, state);
+    (old.ring_size != 0 && !same).then_some(old)
+}
+
+fn ring_of<'s>(view: &View, maps: &'s MapState) -> Option<&'s Arc<Vec<MemberId>>> {
+    maps.rings.get(&view.ring_base).filter(|_| view.ring_size != 0)
 }
 
 /// A view of each pool's ring, by the pool's index. A ring that is there already stays where it is.
