@@ -17,7 +17,7 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{Reverse, sieve};
+use lb_common::abi::sieve;
 
 use crate::dataplane::Change;
 use crate::state::MapState;
