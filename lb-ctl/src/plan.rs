@@ -4,20 +4,20 @@
 //! names stays until no packet can find the old rule:
 //!
 //! 1. the sieve lets through whatever either side needs;
-//! 2. members, the way back from them, addresses, access lists, rings, and health as the union of
-//!    both sides: all of it unreachable, or meant for the rules in force as well;
+//! 2. members, the way back from them, addresses, access lists, rings and health sets: all of it
+//!    unreachable, or meant for the rules in force as well;
 //! 3. the rules, under an epoch that no packet looks for yet;
-//! 4. entries of the way back that change their frontend, as late as possible: they belong to a
-//!    service that this very change takes away;
+//! 4. members that change their group, as late as possible: a service that a group leaves out or
+//!    gives to another frontend is one that this very change takes away;
 //! 5. the root, which names the new epoch: **this one write makes the change effective**;
-//! 6. health as it is to be; then what nobody needs any more, in the reverse order.
+//! 6. then nobody needs the rest any more: it goes in the reverse order.
 //!
 //! A failure in 1..=5 is undone by the inverse writes and leaves the old state. Later failures
 //! leave the new state in force and something to tidy up, which the next plan finds by itself.
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{Reverse, sieve};
+use lb_common::abi::sieve;
 
 use crate::dataplane::Change;
 use crate::state::MapState;
@@ -44,11 +44,11 @@ pub fn plan(observed: &MapState, wanted: &MapState) -> Plan {
     let mut plan = Plan::default();
     sieves(observed, wanted, &mut plan);
     members(observed, wanted, &mut plan);
-    let overridden = ways_back(observed, wanted, &mut plan);
+    let moved = ways_back(observed, wanted, &mut plan);
     addresses_and_access(observed, wanted, &mut plan);
     rings_and_health(observed, wanted, &mut plan);
     rules(observed, wanted, &mut plan);
-    plan.until_effective.extend(overridden);
+    plan.until_effective.extend(moved);
     if observed.root != wanted.root {
         plan.until_effective.push(Change::Root(wanted.root));
     }
@@ -137,20 +137,16 @@ fn members(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
     table(&observed.members, &wanted.members, plan, Change::Member);
 }
 
-/// Reverse entries and owners; returned are the entries that change their frontend.
+/// Groups and owners; returned are the owners that change their group.
 fn ways_back(observed: &MapState, wanted: &MapState, plan: &mut Plan) -> Vec<Change> {
-    let mut entries = Plan::default();
-    table(&observed.reverse, &wanted.reverse, &mut entries, Change::Reverse);
-    let frontend = |reverse: &Reverse| (reverse.address, reverse.port);
-    let moves = |change: &Change| {
-        let Change::Reverse(key, Some(after)) = change else { return false };
-        observed.reverse.get(key).is_some_and(|before| frontend(before) != frontend(after))
-    };
-    let (overridden, added) = entries.until_effective.into_iter().partition(moves);
-    plan.until_effective.extend::<Vec<_>>(added);
-    plan.tidy.extend(entries.tidy);
-    table(&observed.owners, &wanted.owners, plan, Change::Owner);
-    overridden
+    table(&observed.reverse, &wanted.reverse, plan, Change::Reverse);
+    let mut owners = Plan::default();
+    table(&observed.owners, &wanted.owners, &mut owners, Change::Owner);
+    let known = |change: &Change| matches!(change, Change::Owner(address, _) if observed.owners.contains_key(address));
+    let (moved, added): (Vec<_>, Vec<_>) = owners.until_effective.into_iter().partition(known);
+    plan.until_effective.extend(added);
+    plan.tidy.extend(owners.tidy);
+    moved
 }
 
 fn addresses_and_access(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
@@ -164,16 +160,8 @@ fn addresses_and_access(observed: &MapState, wanted: &MapState, plan: &mut Plan)
 fn rings_and_health(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
     let fresh = wanted.rings.iter().filter(|(base, ring)| observed.rings.get(base) != Some(ring));
     plan.until_effective.extend(fresh.map(|(base, ring)| Change::Ring(*base, ring.clone())));
-    for (&index, &word) in &wanted.health {
-        let before = observed.health.get(&index).copied();
-        let both = before.unwrap_or(0) | word;
-        if before != Some(both) {
-            plan.until_effective.push(Change::Health(index, both));
-        }
-        if both != word {
-            plan.tidy.push(Change::Health(index, word));
-        }
-    }
+    let fresh = wanted.health.iter().filter(|(index, word)| observed.health.get(index) != Some(word));
+    plan.until_effective.extend(fresh.map(|(&index, &word)| Change::Health(index, word)));
 }
 
 fn rules(observed: &MapState, wanted: &MapState, plan: &mut Plan) {

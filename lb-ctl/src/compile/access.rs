@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::abi::access;
 
-use super::{Input, Refusal, addr};
+use super::{Input, Refusal, addr, ipv4};
 use crate::config::model::{Access, Prefix};
 use crate::state::AccessEntry;
 
@@ -13,30 +13,30 @@ pub(super) type Lists = BTreeMap<Vec<Prefix>, u32>;
 
 /// A number for each list: the one that it has already, else one that no rule uses.
 pub(super) fn lists(input: &Input<'_>) -> Result<Lists, Refusal> {
-    let mut observed = BTreeMap::<u32, BTreeSet<AccessEntry>>::new();
+    let mut observed = BTreeMap::<u32, Vec<Prefix>>::new();
     for entry in &input.observed.access {
-        observed.entry(entry.list).or_default().insert(*entry);
+        let prefix = Prefix { address: ipv4(entry.address), length: entry.length };
+        observed.entry(entry.list).or_default().push(prefix);
+    }
+    let mut free = (access::FIRST_LIST..u32::MAX).filter(|list| !observed.contains_key(list));
+    let mut there = Lists::new();
+    for (&list, prefixes) in &observed {
+        let mut prefixes = prefixes.clone();
+        prefixes.sort_unstable();
+        there.insert(prefixes, list);
     }
     let mut lists = Lists::new();
-    let mut taken: BTreeSet<u32> = observed.keys().copied().collect();
     for rule in input.config.rules() {
         let Access::Prefixes(prefixes) = &rule.access else { continue };
         if lists.contains_key(prefixes) {
             continue;
         }
-        let same = observed.iter().find(|(list, there)| entries_of(**list, prefixes) == **there);
-        let list = match same {
-            Some((list, _)) => *list,
-            None => {
-                (access::FIRST_LIST..u32::MAX).find(|list| !taken.contains(list)).ok_or(Refusal::NoRoom {
-                    what: "access lists",
-                    needed: u64::from(u32::MAX),
-                    room: u64::from(u32::MAX),
-                    option: "--access",
-                })?
-            }
-        };
-        taken.insert(list);
+        let list = there.get(prefixes).copied().or_else(|| free.next()).ok_or(Refusal::NoRoom {
+            what: "access lists",
+            needed: u64::from(u32::MAX),
+            room: u64::from(u32::MAX),
+            option: "--access",
+        })?;
         lists.insert(prefixes.clone(), list);
     }
     Ok(lists)

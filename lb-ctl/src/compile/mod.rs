@@ -141,13 +141,12 @@ fn addresses(input: &Input<'_>) -> BTreeMap<Addr, AddressFlags> {
     addresses
 }
 
-/// The root: another epoch if any rule is another, and never a shorter life of marks.
+/// The root: the epoch of the rules, and never a shorter life of marks.
 fn root(input: &Input<'_>, state: &MapState) -> Root {
     let observed = input.observed.root;
     let longest = state.rules.values().map(|rule| rule.life).max().unwrap_or(0);
-    let epoch = state.rules.keys().next().map_or(observed.epoch, |key| u32::from(key.epoch));
     Root {
-        epoch,
+        epoch: state.root.epoch,
         // Marks count in steps of four ticks; one more, because both ends are cut off.
         mark_life: observed.mark_life.max(longest / 4 + 1),
         handshake_life: input.rate.ticks(Duration::from_secs(75)),

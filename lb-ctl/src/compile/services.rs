@@ -37,10 +37,7 @@ pub(super) fn write(
         };
         let current = with_health(current, set);
         let settled = input.settled.contains(&service);
-        let old = before
-            .get(&service)
-            .filter(|_| !settled)
-            .and_then(|before| old_view(before, &current, state, input));
+        let old = before.get(&service).and_then(|before| old_view(before, settled, &current, state, input));
         let pool = input.config.pool_of(rule);
         rules.insert(
             service,
@@ -55,7 +52,9 @@ pub(super) fn write(
         );
     }
     keep_old_rings(&rules, input.observed, state);
-    state.rules = in_epoch(rules, &before, input);
+    let (epoch, rules) = in_epoch(rules, &before, input)?;
+    state.root.epoch = u32::from(epoch);
+    state.rules = rules;
     Ok(())
 }
 
@@ -71,22 +70,25 @@ fn mode(distribution: Distribution) -> Mode {
     }
 }
 
-/// The view that connections older than the change follow. One that is there stays: every
-/// connection opened since has an exception where it needs one. None, if nothing changes.
-fn old_view(before: &Rule, current: &View, state: &MapState, input: &Input<'_>) -> Option<View> {
-    let ring_of = |view: &View| input.observed.rings.get(&view.ring_base);
-    let same = |view: &View| {
-        (view.port, view.mode) == (current.port, current.mode)
-            && ring_of(view) == state.rings.get(&current.ring_base)
-    };
-    let old = if before.old.present != 0 {
-        before.old
-    } else if same(&before.current) {
-        return None;
-    } else {
-        before.current
-    };
-    (!same(&old)).then_some(old)
+/// The view that connections older than the change follow. One that is there stays until it has
+/// settled: every connection opened since has an exception where it needs one. None, if it gives
+/// what the current one gives, or no member at all.
+fn old_view(
+    before: &Rule,
+    settled: bool,
+    current: &View,
+    state: &MapState,
+    input: &Input<'_>,
+) -> Option<View> {
+    let in_transition = before.old.present != 0 && !settled;
+    let old = if in_transition { before.old } else { before.current };
+    let same = (old.port, old.mode) == (current.port, current.mode)
+        && ring_of(&old, input.observed) == ring_of(current, state);
+    (old.ring_size != 0 && !same).then_some(old)
+}
+
+fn ring_of<'s>(view: &View, maps: &'s MapState) -> Option<&'s Arc<Vec<MemberId>>> {
+    maps.rings.get(&view.ring_base).filter(|_| view.ring_size != 0)
 }
 
 /// A view of each pool's ring, by the pool's index. A ring that is there already stays where it is.
@@ -180,9 +182,8 @@ pub fn health_words(
             continue;
         }
         let states = health::in_pool(pool, probe, rule.no_healthy_backends, healthy);
-        let (skip, words) = health::words(pool, &labels, &states);
-        let first = view.health_base + u32::from(skip.saturating_sub(view.health_skip));
-        all.extend((first..).zip(words));
+        let (_, words) = health::words(pool, &labels, &states);
+        all.extend((view.health_base..).zip(words));
     }
     all
 }
@@ -206,7 +207,9 @@ fn with_health(view: View, set: Set) -> View {
     View { health_base: set.base, health_skip: set.skip, health_words: set.words, ..view }
 }
 
-/// A place for each health set: the one that a rule of it has already, if the members fit in.
+/// A place for each health set: the one that a rule has already, if it holds these very words,
+/// else a fresh one. Words in force are changed by verdicts of probes alone; what an apply changes
+/// becomes effective with its rules.
 fn place_health(
     input: &Input<'_>,
     labels: &Labels,
@@ -228,35 +231,29 @@ fn place_health(
         let states = health::in_pool(pool, probe, rule.no_healthy_backends, input.healthy);
         let (skip, words) = health::words(pool, labels, &states);
         let count = u16::try_from(words.len()).unwrap_or(u16::MAX);
-        let same =
-            before.get(&Service::named_by(input.config, rule)).map(|before| before.current).filter(|view| {
-                view.health_words != 0
-                    && view.health_skip <= skip
-                    && skip + count <= view.health_skip + view.health_words
-                    && !claimed.contains(&view.health_base)
-            });
-        let set = match same {
-            Some(view) => Set { base: view.health_base, skip: view.health_skip, words: view.health_words },
-            None => Set {
-                base: regions.take(u32::from(count)).ok_or(Refusal::NoRoom {
-                    what: "words of health sets",
-                    needed: regions.used() + u64::from(count),
-                    room: u64::from(input.limits.health_words),
-                    option: "--health-words",
-                })?,
-                skip,
-                words: count,
-            },
+        let view = before.get(&Service::named_by(input.config, rule)).map(|before| before.current);
+        let base = match view.filter(|view| holds(input.observed, view, skip, &words)) {
+            Some(view) if !claimed.contains(&view.health_base) => view.health_base,
+            Some(_) | None => regions.take(u32::from(count)).ok_or(Refusal::NoRoom {
+                what: "words of health sets",
+                needed: regions.used() + u64::from(count),
+                room: u64::from(input.limits.health_words),
+                option: "--health-words",
+            })?,
         };
-        claimed.insert(set.base);
-        let inside =
-            |word: u16| word.checked_sub(skip - set.skip).and_then(|word| words.get(usize::from(word)));
-        for word in 0..set.words {
-            state.health.insert(set.base + u32::from(word), inside(word).copied().unwrap_or(0));
-        }
-        sets.insert(key, set);
+        claimed.insert(base);
+        state.health.extend((base..).zip(words));
+        sets.insert(key, Set { base, skip, words: count });
     }
     Ok(sets)
+}
+
+/// Whether the health set of a view is there and holds these words.
+fn holds(maps: &MapState, view: &View, skip: u16, words: &[u64]) -> bool {
+    let there = (view.health_base..).map(|index| maps.health.get(&index));
+    !words.is_empty()
+        && (view.health_skip, usize::from(view.health_words)) == (skip, words.len())
+        && there.zip(words).all(|(there, word)| there == Some(word))
 }
 
 /// A number for the statistics of each rule: the one that its service has, else the lowest free.
@@ -290,19 +287,34 @@ fn keep_old_rings(rules: &BTreeMap<Service, Rule>, observed: &MapState, state: &
     }
 }
 
-/// The rules under the epoch in force if they are the same, else under the next.
+/// The rules and their epoch: the one in force if they are the same, else the next that no rule
+/// has. Rules that a broken apply has left behind never come into force that way.
 fn in_epoch(
     rules: BTreeMap<Service, Rule>,
     before: &BTreeMap<Service, Rule>,
     input: &Input<'_>,
-) -> BTreeMap<RuleKey, Rule> {
-    let [epoch, ..] = input.observed.root.epoch.to_le_bytes();
-    let epoch = if rules == *before { epoch } else { epoch.wrapping_add(1) };
+) -> Result<(u8, BTreeMap<RuleKey, Rule>), Refusal> {
+    let [in_force, ..] = input.observed.root.epoch.to_le_bytes();
+    let epoch = if rules == *before { in_force } else { next_epoch(in_force, rules.len(), input)? };
     let key = |service: Service| RuleKey {
         address: service.address,
         port: service.port,
         protocol: service.protocol,
         epoch,
     };
-    rules.into_iter().map(|(service, rule)| (key(service), rule)).collect()
+    Ok((epoch, rules.into_iter().map(|(service, rule)| (key(service), rule)).collect()))
+}
+
+fn next_epoch(in_force: u8, rules: usize, input: &Input<'_>) -> Result<u8, Refusal> {
+    let there = &input.observed.rules;
+    let used: BTreeSet<u8> = there.keys().map(|key| key.epoch).collect();
+    let needed = (there.len() + rules) as u64;
+    let room = u64::from(input.limits.rules);
+    let next = (1..=u8::MAX).map(|step| in_force.wrapping_add(step)).find(|epoch| !used.contains(epoch));
+    next.filter(|_| needed <= room).ok_or(Refusal::NoRoom {
+        what: "rules, old and new ones beside each other,",
+        needed,
+        room,
+        option: "--rules",
+    })
 }

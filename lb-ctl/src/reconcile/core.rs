@@ -47,7 +47,7 @@ impl Core {
         let observed = dataplane.read()?;
         let (_, hz) = dataplane.clock()?;
         let rate = TickRate { hz, shift: observed.root.tick_shift };
-        Ok(Self {
+        let mut core = Self {
             dataplane,
             observed,
             config: None,
@@ -56,7 +56,9 @@ impl Core {
             transitions: BTreeMap::new(),
             rate,
             last_switch: None,
-        })
+        };
+        core.forget_free_space();
+        Ok(core)
     }
 
     pub(super) fn config(&self) -> Option<&Config> {
@@ -125,6 +127,7 @@ impl Core {
     pub(super) fn converge(&mut self, settled: &BTreeSet<Service>, now: Instant) -> Result<(), ApplyError> {
         let failed = |error: Error| ApplyError::Failed(error.to_string());
         let Some(config) = &self.config else { return Ok(()) };
+        self.let_packets_leave();
         let carried = flows::carried(self.dataplane.as_ref(), &self.observed).map_err(failed)?;
         let input = Input {
             config,
@@ -138,18 +141,24 @@ impl Core {
         };
         let wanted = compile::compile(&input).map_err(|refusal| ApplyError::Refused(refusal.to_string()))?;
         let plan = plan(&self.observed, &wanted);
-        if plan.is_empty() {
-            return Ok(());
-        }
+        let refused = self.refused().map_err(failed)?;
         let before: BTreeMap<_, _> = in_force(&self.observed);
-        self.carry_out(&plan, now)?;
-        self.note_transitions(&before, now)
+        if !plan.is_empty() {
+            self.carry_out(&plan)?;
+        }
+        self.note_transitions(&before, refused, now);
+        Ok(())
     }
 
-    fn carry_out(&mut self, plan: &Plan, now: Instant) -> Result<(), ApplyError> {
-        if let Some(rest) = self.last_switch.and_then(|last| GRACE.checked_sub(now.duration_since(last))) {
+    /// Waits until no packet can still use what the last switch has put out of force: it might
+    /// leave an exception that `carried` has to see.
+    fn let_packets_leave(&mut self) {
+        if let Some(rest) = self.last_switch.take().and_then(|last| GRACE.checked_sub(last.elapsed())) {
             std::thread::sleep(rest);
         }
+    }
+
+    fn carry_out(&mut self, plan: &Plan) -> Result<(), ApplyError> {
         let before = self.observed.clone();
         let total = plan.until_effective.len();
         for (step, change) in plan.until_effective.iter().enumerate() {
@@ -162,8 +171,6 @@ impl Core {
         for change in &plan.tidy {
             if let Err(error) = self.write(change) {
                 tracing::warn!(%error, "in force, but something old could not be taken out of the maps; tried again later");
-                self.observed =
-                    self.dataplane.read().map_err(|error| ApplyError::Failed(error.to_string()))?;
                 break;
             }
         }
@@ -188,9 +195,10 @@ impl Core {
         Ok(())
     }
 
-    /// Rings and health words that no rule names are free, whatever they hold.
+    /// Rings and health words that no rule in force names are free, whatever they hold.
     fn forget_free_space(&mut self) {
-        let views: Vec<_> = self.observed.rules.values().flat_map(|rule| [rule.current, rule.old]).collect();
+        let rules = self.observed.rules_in_force();
+        let views: Vec<_> = rules.flat_map(|(_, rule)| [rule.current, rule.old]).collect();
         let rings: BTreeSet<u32> =
             views.iter().filter(|view| view.ring_size != 0).map(|view| view.ring_base).collect();
         self.observed.rings.retain(|base, _| rings.contains(base));
@@ -201,10 +209,10 @@ impl Core {
         self.observed.health.retain(|word, _| words.contains(word));
     }
 
-    /// Starts the clock of each transition that is new or has got another aim.
-    fn note_transitions(&mut self, before: &BTreeMap<Service, Rule>, now: Instant) -> Result<(), ApplyError> {
-        let refused = self.refused().map_err(|error| ApplyError::Failed(error.to_string()))?;
-        let Some(config) = &self.config else { return Ok(()) };
+    /// Starts the clock of each transition that is new, has got another aim, or has been found in
+    /// the maps.
+    fn note_transitions(&mut self, before: &BTreeMap<Service, Rule>, refused: u64, now: Instant) {
+        let Some(config) = &self.config else { return };
         let rules = in_force(&self.observed);
         let mut transitions = BTreeMap::new();
         for rule in config.rules() {
@@ -224,7 +232,6 @@ impl Core {
             transitions.insert(service, transition);
         }
         self.transitions = transitions;
-        Ok(())
     }
 
     /// Ends the transitions whose time is over, or prolongs them if an exception was refused
@@ -275,7 +282,7 @@ fn failure(step: usize, total: usize, change: &Change, error: &Error, undone: Re
     let state = match undone {
         Ok(()) => "undone; the old configuration is in force".to_owned(),
         Err(error) => {
-            format!("and could not be undone ({error}): restart lbctl serve, which reads the maps again")
+            format!("and could not be undone ({error}): tried again with the next change, or in seconds")
         }
     };
     format!("step {} of {total} ({}) failed: {error}: {state}", step + 1, change.name())
@@ -287,24 +294,30 @@ pub(super) fn in_force(state: &MapState) -> BTreeMap<Service, Rule> {
 }
 
 /// What is known of the members that a configuration probes: a member keeps its health; one that
-/// another probe, or an earlier daemon, has found accepting in the same rule starts as healthy.
+/// another probe, or an earlier daemon, has found accepting in all of its rules starts as healthy.
 fn inherit(config: &Config, known: &HashMap<ProbeKey, bool>, observed: &MapState) -> HashMap<ProbeKey, bool> {
     let rules = in_force(observed);
     let labels: HashMap<_, _> =
         observed.members.iter().map(|(&label, member)| (compile::ipv4(member.address), label)).collect();
-    let mut healthy = HashMap::new();
+    let mut healthy = HashMap::<ProbeKey, Option<bool>>::new();
     for rule in config.rules() {
         let Some(probe) = config.probe_of(rule) else { continue };
         let in_force = rules.get(&Service::named_by(config, rule));
         for backend in &config.pool_of(rule).backends {
+            let probed = backend.admin_state == AdminState::None && backend.weight > 0;
             let accepted = || {
                 let (view, label) = (in_force?.current, *labels.get(&backend.address)?);
-                (backend.admin_state == AdminState::None).then(|| observed.accepts(&view, label))
+                probed.then(|| observed.accepts(&view, label))
             };
             let key = ProbeKey::new(backend.address, probe);
-            let up = known.get(&key).copied().unwrap_or_else(|| accepted().unwrap_or(false));
-            *healthy.entry(key).or_default() |= up;
+            let up = known.get(&key).copied().or_else(accepted);
+            // `all-up` makes failed members accept; a rule beside it that drops tells the truth.
+            let all = healthy.entry(key).or_default();
+            *all = match (*all, up) {
+                (Some(one), Some(other)) => Some(one && other),
+                (one, other) => one.or(other),
+            };
         }
     }
-    healthy
+    healthy.into_iter().map(|(key, up)| (key, up.unwrap_or(false))).collect()
 }
