@@ -1,0 +1,122 @@
+//! A case, and how it is run.
+
+use std::collections::BTreeMap;
+
+use lb_common::abi::{FlowKey, FlowWord};
+use lb_common::testkit::Frame;
+use lb_ctl::state::MapState;
+
+use super::expect::{Expect, Seen};
+use super::world::{CLIENT_LINK, World};
+
+/// One sentence, a world, and what happens in it.
+pub(crate) struct Case {
+    pub(crate) sentence: &'static str,
+    pub(crate) world: World,
+    pub(crate) steps: Vec<Step>,
+    /// Flows in `confirmed` and in `pending` at the end, where the row says so.
+    holds: Option<(usize, usize)>,
+}
+
+pub(crate) enum Step {
+    Packet { frame: Frame, ingress: u32, expect: Expect },
+    /// User space changes the maps.
+    Change(fn(World) -> World),
+    /// So many ticks go by: every flow grows older.
+    Wait(u32),
+}
+
+/// Begins a row of the table.
+pub(crate) fn case(sentence: &'static str, world: World) -> Case {
+    Case { sentence, world, steps: Vec::new(), holds: None }
+}
+
+impl Case {
+    /// A packet on the client's link.
+    pub(crate) fn client(self, frame: Frame, expect: Expect) -> Self {
+        self.packet(frame, CLIENT_LINK, expect)
+    }
+
+    /// A packet on the link of member n.
+    pub(crate) fn member(self, label: u16, frame: Frame, expect: Expect) -> Self {
+        self.packet(frame, CLIENT_LINK + u32::from(label), expect)
+    }
+
+    pub(crate) fn then(mut self, change: fn(World) -> World) -> Self {
+        self.steps.push(Step::Change(change));
+        self
+    }
+
+    pub(crate) fn wait(mut self, ticks: u32) -> Self {
+        self.steps.push(Step::Wait(ticks));
+        self
+    }
+
+    /// So many flows are in `confirmed` and in `pending` in the end.
+    pub(crate) fn holds(mut self, confirmed: usize, pending: usize) -> Self {
+        self.holds = Some((confirmed, pending));
+        self
+    }
+
+    fn packet(mut self, frame: Frame, ingress: u32, expect: Expect) -> Self {
+        self.steps.push(Step::Packet { frame, ingress, expect });
+        self
+    }
+
+    pub(crate) fn expectations(&self) -> impl Iterator<Item = &Expect> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Packet { expect, .. } => Some(expect),
+            Step::Change(_) | Step::Wait(_) => None,
+        })
+    }
+}
+
+/// Both flow tables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct FlowTables {
+    pub(crate) confirmed: BTreeMap<FlowKey, (FlowWord, u32)>,
+    pub(crate) pending: BTreeMap<FlowKey, (FlowWord, u32)>,
+}
+
+/// A pipeline with its maps.
+pub(crate) trait Executor {
+    /// Writes everything of a state; what it does not name stays.
+    fn write(&mut self, map: &MapState);
+    fn run(&mut self, frame: &[u8], ingress: u32) -> Seen;
+    fn wait(&mut self, ticks: u32);
+    fn flows(&mut self) -> FlowTables;
+}
+
+/// Runs a case; the difference if there is one, else what the flow tables hold in the end.
+pub(crate) fn run(case: &Case, executor: &mut dyn Executor) -> Result<FlowTables, String> {
+    let mut world = case.world.clone();
+    let mut number = 0;
+    for step in &case.steps {
+        match step {
+            Step::Change(change) => {
+                world = change(world);
+                executor.write(&world.map);
+            }
+            Step::Wait(ticks) => executor.wait(*ticks),
+            Step::Packet { frame, ingress, expect } => {
+                number += 1;
+                let seen = executor.run(&frame.bytes(), *ingress);
+                let expected = expect.seen(frame, *ingress);
+                if seen != expected {
+                    return Err(format!(
+                        "{}\n  packet {number}\n  expected {expected:?}\n  seen     {seen:?}",
+                        case.sentence
+                    ));
+                }
+            }
+        }
+    }
+    let flows = executor.flows();
+    let held = (flows.confirmed.len(), flows.pending.len());
+    match case.holds {
+        Some(expected) if held != expected => {
+            Err(format!("{}\n  flows at the end: expected {expected:?}, seen {held:?}", case.sentence))
+        }
+        _ => Ok(flows),
+    }
+}

@@ -1,0 +1,192 @@
+//! What a packet must lead to, and what an executor has seen.
+
+use std::collections::BTreeMap;
+
+use lb_common::abi::{Counter, RuleStats};
+use lb_common::reason::{Action, Event, Reason};
+use lb_common::testkit::Frame;
+
+use super::world::{CLIENT_LINK, Service, WEB, member, member_socket};
+
+/// What the driver is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Drop,
+    Pass,
+    /// Back out of the interface that it came in by.
+    Transmit,
+    Redirect,
+}
+
+/// Everything that one packet leads to: its bytes, and exactly the counters that it moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) verdict: Verdict,
+    pub(crate) reasons: BTreeMap<Reason, Counter>,
+    pub(crate) events: BTreeMap<Event, u64>,
+    pub(crate) rules: BTreeMap<u32, RuleStats>,
+    pub(crate) opened: BTreeMap<u16, u64>,
+    pub(crate) frame: Vec<u8>,
+}
+
+/// What must be seen, in terms of the frame that goes in.
+#[derive(Debug, Clone)]
+pub(crate) struct Expect {
+    reason: Reason,
+    service: Service,
+    end: End,
+    opens: bool,
+    events: Vec<Event>,
+    port: u16,
+    address: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Untouched,
+    Member(u16),
+    Client,
+}
+
+/// Rewritten and sent to a member.
+pub(crate) fn to_member(label: u16) -> Expect {
+    Expect::new(Reason::ToMember, End::Member(label))
+}
+
+/// The same, as the first packet of a connection.
+pub(crate) fn opens(label: u16) -> Expect {
+    Expect { opens: true, ..to_member(label) }
+}
+
+/// A reply, rewritten and sent to the client.
+pub(crate) fn to_client() -> Expect {
+    Expect::new(Reason::ReplyToClient, End::Client)
+}
+
+/// Rewritten for a member, and left to the kernel.
+pub(crate) fn to_member_by_kernel(label: u16) -> Expect {
+    Expect::new(Reason::ToMemberByKernel, End::Member(label))
+}
+
+/// The same, as the first packet of a connection.
+pub(crate) fn opens_by_kernel(label: u16) -> Expect {
+    Expect { opens: true, ..to_member_by_kernel(label) }
+}
+
+/// A reply, rewritten and left to the kernel.
+pub(crate) fn to_client_by_kernel() -> Expect {
+    Expect::new(Reason::ReplyByKernel, End::Client)
+}
+
+/// Passed or dropped, and not a byte changed.
+pub(crate) fn untouched(reason: Reason) -> Expect {
+    Expect::new(reason, End::Untouched)
+}
+
+impl Expect {
+    fn new(reason: Reason, end: End) -> Self {
+        Self { reason, service: WEB, end, opens: false, events: Vec::new(), port: WEB.port, address: None }
+    }
+
+    /// Of another service than web.
+    pub(crate) fn of(mut self, service: Service) -> Self {
+        self.service = service;
+        self.port = service.port;
+        self
+    }
+
+    /// At another port of the member than the current view's.
+    pub(crate) fn at_port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// At another socket than the lab's.
+    pub(crate) fn at(mut self, socket: &'static str) -> Self {
+        self.address = Some(socket);
+        self
+    }
+
+    /// This happens beside.
+    pub(crate) fn and(mut self, event: Event) -> Self {
+        self.events.push(event);
+        self
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    pub(crate) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// All of it, for this frame.
+    pub(crate) fn seen(&self, input: &Frame, ingress: u32) -> Seen {
+        let bytes = input.bytes();
+        let counter = Counter { packets: 1, bytes: bytes.len() as u64 };
+        let mut events = BTreeMap::new();
+        for event in &self.events {
+            *events.entry(*event).or_default() += 1;
+        }
+        let mut stats = RuleStats::default();
+        let mut opened = BTreeMap::new();
+        match self.end {
+            End::Untouched => {}
+            End::Member(label) => {
+                stats.inbound = counter;
+                if self.opens {
+                    stats.opened = 1;
+                    opened.insert(label, 1);
+                }
+            }
+            End::Client => stats.replies = counter,
+        }
+        let rules = [(self.service.stats, stats)].into_iter().filter(|(_, s)| *s != RuleStats::default());
+        Seen {
+            verdict: self.verdict(ingress),
+            reasons: BTreeMap::from([(self.reason, counter)]),
+            events,
+            rules: rules.collect(),
+            opened,
+            frame: self.output(input),
+        }
+    }
+
+    fn verdict(&self, ingress: u32) -> Verdict {
+        match self.reason.action() {
+            Action::Drop => Verdict::Drop,
+            Action::Pass => Verdict::Pass,
+            Action::Forward if self.egress() == ingress => Verdict::Transmit,
+            Action::Forward => Verdict::Redirect,
+        }
+    }
+
+    fn egress(&self) -> u32 {
+        match self.end {
+            End::Member(label) => CLIENT_LINK + u32::from(label),
+            End::Client | End::Untouched => CLIENT_LINK,
+        }
+    }
+
+    fn output(&self, input: &Frame) -> Vec<u8> {
+        let frame = input.clone();
+        let rewritten = match self.end {
+            End::Untouched => return frame.bytes(),
+            End::Member(label) => match self.address {
+                Some(socket) => frame.to(socket),
+                None => frame.to(&member_socket(label, self.port)),
+            },
+            End::Client => frame.from(self.service.frontend),
+        };
+        if self.reason.action() != Action::Forward {
+            // The kernel routes it, and counts the hop.
+            return rewritten.bytes();
+        }
+        let (source, destination) = match self.end {
+            End::Member(label) => (member(label).source, member(label).destination),
+            End::Client | End::Untouched => ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]),
+        };
+        rewritten.one_hop_on().link(source, destination).bytes()
+    }
+}

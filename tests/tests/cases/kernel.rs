@@ -1,0 +1,315 @@
+//! The loaded program under `BPF_PROG_TEST_RUN`.
+//!
+//! Each case gets a program and maps of its own. The thread must be in the lab's balancer, so
+//! that the routes are those that [`super::native`] knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie};
+use aya::programs::{ProgramInfo, TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader, Pod};
+use lb_common::abi::{AccessKey, Counter, FlowKey, FlowWord, MARKS_PER_WORD, RuleStats, SLOTS_PER_WORD, map};
+use lb_common::reason::{Event, Reason};
+use lb_common::units::{MemberId, Tick};
+use lb_ctl::state::MapState;
+use lb_tests::lab::Lab;
+use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_route::{neighbour::NeighbourState, route::RouteType};
+
+use super::case::{Executor, FlowTables};
+use super::expect::{Seen, Verdict};
+use super::world::{CLIENT_LINK, MEMBERS, SERVICES, World, member};
+
+/// Made by `cargo xtask build`; the same file that `lb-ctl/build.rs` embeds.
+const OBJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/ebpf/lb-ebpf.o");
+const PROGRAM: &str = "lb_ingress";
+const BPF_MAP_TYPE_HASH: u32 = 1;
+const BPF_MAP_TYPE_LRU_HASH: u32 = 9;
+
+/// A type of `lb_common::abi` as a map holds it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Wire<T>(T);
+
+// SAFETY: used with the types of `lb_common::abi` and with integers only; both are `repr(C)` or
+// `repr(transparent)`, without padding, and any bytes are a value of them.
+unsafe impl<T: Copy + 'static> Pod for Wire<T> {}
+
+pub(crate) struct Kernel {
+    ebpf: Ebpf,
+    /// Sums of all counters before the next packet.
+    counted: Counted,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Counted {
+    reasons: Vec<Counter>,
+    events: Vec<u64>,
+    rules: BTreeMap<u32, RuleStats>,
+    opened: BTreeMap<u16, u64>,
+}
+
+/// Neighbours that never change and the one unreachable destination, beside the lab's routes.
+pub(crate) fn prepare(lab: &Lab) -> anyhow::Result<()> {
+    lab.balancer().block_on(|| async {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        let client = (CLIENT_LINK, [198, 51, 100, 2], [2, 0, 0, 0, 0, 2]);
+        let members = MEMBERS.map(member);
+        let members = members.map(|member| (member.ifindex, member.address.wire(), member.destination));
+        for (interface, address, hardware) in members.into_iter().chain([client]) {
+            let neighbours = handle.neighbours();
+            let neighbour = neighbours.add(interface, std::net::Ipv4Addr::from(address).into());
+            let neighbour = neighbour.link_layer_address(&hardware).state(NeighbourState::Permanent);
+            neighbour.replace().execute().await?;
+        }
+        let unreachable = RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+            .destination_prefix([192, 0, 2, 200].into(), 32)
+            .kind(RouteType::Unreachable);
+        handle.route().add(unreachable.build()).execute().await?;
+        Ok(())
+    })
+}
+
+/// What the verifier says of the program.
+pub(crate) fn info() -> ProgramInfo {
+    let mut ebpf = load(&object(None), 64);
+    let program: &mut Xdp = ebpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
+    program.info().unwrap()
+}
+
+fn object(pending_room: Option<u32>) -> Vec<u8> {
+    let mut bytes = std::fs::read(OBJECT).unwrap();
+    assert!(!bytes.is_empty(), "{OBJECT} is empty; `cargo xtask build` makes it");
+    if pending_room.is_some() {
+        // A least-recently-used table never refuses on purpose; a plain one does, when it is full.
+        let definition = |kind: u32| [kind, 16, 16, 131_072, 0].map(u32::to_ne_bytes).concat();
+        let lru = definition(BPF_MAP_TYPE_LRU_HASH);
+        let places: Vec<_> = (0..bytes.len() - lru.len()).filter(|at| bytes[*at..].starts_with(&lru)).collect();
+        let [place] = places[..] else { panic!("definitions of lb_pending: {places:?}") };
+        bytes[place..place + lru.len()].copy_from_slice(&definition(BPF_MAP_TYPE_HASH));
+    }
+    bytes
+}
+
+fn load(object: &[u8], confirmed: u32) -> Ebpf {
+    load_with(object, confirmed, 1024)
+}
+
+fn load_with(object: &[u8], confirmed: u32, pending: u32) -> Ebpf {
+    let mut loader = EbpfLoader::new();
+    loader.map_max_entries(map::CONFIRMED, confirmed).map_max_entries(map::PENDING, pending);
+    let mut ebpf = loader.load(object).unwrap();
+    let program: &mut Xdp = ebpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
+    program.load().unwrap();
+    ebpf
+}
+
+impl Kernel {
+    pub(crate) fn new(world: &World) -> Self {
+        let ebpf =
+            load_with(&object(world.pending_room), world.confirmed_room, world.pending_room.unwrap_or(1024));
+        let mut kernel = Self { ebpf, counted: Counted::default() };
+        kernel.write(&world.map);
+        for (bucket, mark) in &world.marks {
+            let mut marks: Array<_, Wire<[u16; 4]>> = kernel.array(map::MARKS);
+            put(&mut marks, bucket / MARKS_PER_WORD, |word| {
+                word.0[(bucket % MARKS_PER_WORD) as usize] = *mark;
+            });
+        }
+        kernel.fill(map::CONFIRMED, &world.confirmed);
+        kernel.fill(map::PENDING, &world.pending);
+        kernel.counted = kernel.count();
+        kernel
+    }
+
+    fn array<T: Copy + 'static>(&mut self, name: &str) -> Array<&mut MapData, Wire<T>> {
+        self.ebpf.map_mut(name).unwrap().try_into().unwrap()
+    }
+
+    fn hash<K: Copy + 'static, V: Copy + 'static>(
+        &mut self,
+        name: &str,
+    ) -> HashMap<&mut MapData, Wire<K>, Wire<V>> {
+        self.ebpf.map_mut(name).unwrap().try_into().unwrap()
+    }
+
+    /// Makes a hash map hold exactly this.
+    fn write_hash<K: Copy + Ord + 'static, V: Copy + 'static>(&mut self, name: &str, new: &BTreeMap<K, V>) {
+        let mut hash = self.hash::<K, V>(name);
+        let stale: Vec<_> = hash.keys().map(Result::unwrap).filter(|key| !new.contains_key(&key.0)).collect();
+        for key in stale {
+            hash.remove(&key).unwrap();
+        }
+        for (key, value) in new {
+            hash.insert(Wire(*key), Wire(*value), 0).unwrap();
+        }
+    }
+
+    fn fill(&mut self, name: &str, flows: &BTreeMap<FlowKey, (FlowWord, u32)>) {
+        let mut table = self.hash::<FlowKey, [u64; 2]>(name);
+        for (key, (word, seq)) in flows {
+            table.insert(Wire(*key), Wire([word.0, u64::from(*seq)]), 0).unwrap();
+        }
+    }
+
+    fn table(&mut self, name: &str) -> BTreeMap<FlowKey, (FlowWord, u32)> {
+        let table = self.hash::<FlowKey, [u64; 2]>(name);
+        let entries = table.iter().map(Result::unwrap);
+        entries.map(|(key, Wire([word, seq]))| (key.0, (FlowWord(word), seq as u32))).collect()
+    }
+
+    fn count(&mut self) -> Counted {
+        let reasons = self.per_cpu::<Counter>(map::REASONS);
+        let events = self.per_cpu::<u64>(map::EVENTS);
+        let rule_stats = self.per_cpu::<RuleStats>(map::RULE_STATS);
+        let opened = self.per_cpu::<u64>(map::MEMBER_STATS);
+        let labels = 0..136_u16;
+        let stats = (0..8).chain(SERVICES.map(|service| service.stats));
+        Counted {
+            reasons: (0..).take(Reason::ALL.len()).map(|n| sum(&reasons, n).fold(zero(), plus)).collect(),
+            events: (0..).take(Event::ALL.len()).map(|n| sum(&events, n).sum()).collect(),
+            rules: stats.map(|n| (n, sum(&rule_stats, n).fold(RuleStats::default(), plus_stats))).collect(),
+            opened: labels.map(|n| (n, sum(&opened, n.into()).sum())).collect(),
+        }
+    }
+
+    fn per_cpu<T: Copy + 'static>(&self, name: &str) -> PerCpuArray<&MapData, Wire<T>> {
+        self.ebpf.map(name).unwrap().try_into().unwrap()
+    }
+}
+
+fn sum<T: Copy + 'static>(
+    array: &PerCpuArray<&MapData, Wire<T>>,
+    index: u32,
+) -> impl Iterator<Item = T> + use<T> {
+    let values: Vec<T> = array.get(&index, 0).unwrap().iter().map(|value| value.0).collect();
+    values.into_iter()
+}
+
+fn zero() -> Counter {
+    Counter::default()
+}
+
+fn plus(a: Counter, b: Counter) -> Counter {
+    Counter { packets: a.packets + b.packets, bytes: a.bytes + b.bytes }
+}
+
+fn minus(a: Counter, b: Counter) -> Counter {
+    Counter { packets: a.packets - b.packets, bytes: a.bytes - b.bytes }
+}
+
+fn plus_stats(a: RuleStats, b: RuleStats) -> RuleStats {
+    RuleStats {
+        inbound: plus(a.inbound, b.inbound),
+        replies: plus(a.replies, b.replies),
+        opened: a.opened + b.opened,
+    }
+}
+
+fn minus_stats(a: RuleStats, b: RuleStats) -> RuleStats {
+    RuleStats {
+        inbound: minus(a.inbound, b.inbound),
+        replies: minus(a.replies, b.replies),
+        opened: a.opened - b.opened,
+    }
+}
+
+fn put<T: Copy + 'static>(
+    array: &mut Array<&mut MapData, Wire<T>>,
+    index: u32,
+    change: impl FnOnce(&mut Wire<T>),
+) {
+    let mut value = array.get(&index, 0).unwrap();
+    change(&mut value);
+    array.set(index, value, 0).unwrap();
+}
+
+impl Executor for Kernel {
+    fn write(&mut self, state: &MapState) {
+        self.array(map::ROOT).set(0, Wire(state.root), 0).unwrap();
+        self.array(map::SIEVE).set(0, Wire(*state.sieve()), 0).unwrap();
+        self.write_hash(map::RULES, &state.rules);
+        self.write_hash(map::ADDRESSES, &state.addresses);
+        self.write_hash(map::OWNERS, &state.owners);
+        self.write_hash(map::REVERSE, &state.reverse);
+        let labels: BTreeSet<_> =
+            MEMBERS.into_iter().map(MemberId).chain(state.members.keys().copied()).collect();
+        for label in labels {
+            let member = state.members.get(&label).copied().unwrap_or_default();
+            self.array(map::MEMBERS).set(label.0.into(), Wire(member), 0).unwrap();
+        }
+        for (index, word) in &state.health {
+            self.array(map::HEALTH).set(*index, Wire(*word), 0).unwrap();
+        }
+        let mut slots = self.array::<[u16; 4]>(map::SLOTS);
+        for (base, ring) in &state.rings {
+            for (slot, member) in (*base..).zip(ring.iter()) {
+                put(&mut slots, slot / SLOTS_PER_WORD, |word| {
+                    word.0[(slot % SLOTS_PER_WORD) as usize] = member.0;
+                });
+            }
+        }
+        let mut trie: LpmTrie<_, Wire<AccessKey>, u32> =
+            self.ebpf.map_mut(map::ACCESS).unwrap().try_into().unwrap();
+        for entry in &state.access {
+            let key = AccessKey { list: entry.list.to_be_bytes(), address: entry.address };
+            trie.insert(&lpm_trie::Key::new(32 + u32::from(entry.length), Wire(key)), 1, 0).unwrap();
+        }
+    }
+
+    fn run(&mut self, frame: &[u8], ingress: u32) -> Seen {
+        let mut output = vec![0; frame.len() + 64];
+        let context = xdp_md(frame.len(), ingress);
+        let program: &mut Xdp = self.ebpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.data_out = Some(&mut output);
+        options.ctx_in = Some(&context);
+        let result = program.test_run(options).unwrap();
+        output.truncate(result.data_size_out as usize);
+        let before = std::mem::take(&mut self.counted);
+        self.counted = self.count();
+        let after = &self.counted;
+        let moved = |n: usize| minus(after.reasons[n], before.reasons[n]);
+        let rules = after.rules.iter().map(|(n, stats)| {
+            (*n, minus_stats(*stats, before.rules.get(n).copied().unwrap_or_default()))
+        });
+        let opened = after.opened.iter().map(|(n, count)| (*n, count - before.opened[n]));
+        let events = Event::ALL.iter().map(|e| (*e, after.events[*e as usize] - before.events[*e as usize]));
+        Seen {
+            verdict: match result.return_value {
+                1 => Verdict::Drop,
+                2 => Verdict::Pass,
+                3 => Verdict::Transmit,
+                4 => Verdict::Redirect,
+                other => panic!("XDP action {other}"),
+            },
+            reasons: (0..).zip(Reason::ALL).map(|(n, r)| (*r, moved(n))).filter(|m| m.1 != zero()).collect(),
+            events: events.filter(|(_, count)| *count > 0).collect(),
+            rules: rules.filter(|(_, stats)| *stats != RuleStats::default()).collect(),
+            opened: opened.filter(|(_, count)| *count > 0).collect(),
+            frame: output,
+        }
+    }
+
+    fn wait(&mut self, ticks: u32) {
+        for name in [map::CONFIRMED, map::PENDING] {
+            let mut flows = self.table(name);
+            for (word, _) in flows.values_mut() {
+                *word = word.at(Tick::new(word.tick().get().wrapping_sub(ticks)));
+            }
+            self.fill(name, &flows);
+        }
+    }
+
+    fn flows(&mut self) -> FlowTables {
+        FlowTables { confirmed: self.table(map::CONFIRMED), pending: self.table(map::PENDING) }
+    }
+}
+
+/// `struct xdp_md` of linux/bpf.h: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
+/// egress_ifindex. As input, the first three are offsets.
+fn xdp_md(length: usize, ingress: u32) -> Vec<u8> {
+    [0, u32::try_from(length).unwrap(), 0, ingress, 0, 0].map(u32::to_ne_bytes).concat()
+}

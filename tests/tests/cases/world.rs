@@ -1,0 +1,351 @@
+//! The maps that a case begins with, in the words of a case.
+//!
+//! The clock stands still: `tick_shift` is 63, so that now is tick 0 in the kernel too, and every
+//! entry says how old it is.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+use lb_common::abi::{
+    ABI_VERSION, AddressFlags, FlowKey, FlowWord, MARK_BITS, Member, Mode, Owner, Reverse, ReverseKey, Root,
+    Rule, RuleKey, View, access,
+};
+use lb_common::hash;
+use lb_common::parse::{TCP, UDP};
+use lb_common::units::{Addr, MemberId, Port, Target, Tick};
+use lb_ctl::state::{AccessEntry, MapState};
+
+/// Lives in ticks.
+pub(crate) const LIFE: u32 = 1000;
+pub(crate) const HANDSHAKE_LIFE: u32 = 60;
+pub(crate) const HALF_CLOSED_LIFE: u32 = 200;
+pub(crate) const CLOSED_LIFE: u32 = 20;
+/// In coarse ticks.
+pub(crate) const MARK_LIFE: u16 = 250;
+
+/// Index of the interface towards the client; member n has the n-th after it.
+pub(crate) const CLIENT_LINK: u32 = 100;
+pub(crate) const MTU: u16 = 1500;
+
+/// A frontend port, and where its members listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) frontend: &'static str,
+    pub(crate) protocol: u8,
+    /// Port at the members.
+    pub(crate) port: u16,
+    /// Index of the rule's statistics.
+    pub(crate) stats: u32,
+    /// First slot of the current view; the old one's is 100 on.
+    ring_base: u32,
+}
+
+pub(crate) const WEB: Service =
+    Service { frontend: "203.0.113.10:80", protocol: TCP, port: 8080, stats: 1, ring_base: 1000 };
+pub(crate) const DNS: Service =
+    Service { frontend: "203.0.113.10:53", protocol: UDP, port: 5353, stats: 2, ring_base: 2000 };
+/// On an address of the host's own.
+pub(crate) const ADMIN: Service =
+    Service { frontend: "198.51.100.1:443", protocol: TCP, port: 8443, stats: 3, ring_base: 3001 };
+pub(crate) const SERVICES: [Service; 3] = [WEB, DNS, ADMIN];
+
+pub(crate) const CLIENT: &str = "198.51.100.2:40000";
+pub(crate) const MEMBERS: [u16; 3] = [1, 2, 3];
+const GROUP: u32 = 7;
+const HEALTH_BASE: u32 = 5;
+
+/// Everything that a case begins with.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) map: MapState,
+    pub(crate) confirmed: BTreeMap<FlowKey, (FlowWord, u32)>,
+    pub(crate) pending: BTreeMap<FlowKey, (FlowWord, u32)>,
+    pub(crate) marks: BTreeMap<u32, u16>,
+    /// Flows that `confirmed` has room for.
+    pub(crate) confirmed_room: u32,
+    /// Flows that `pending` has room for and then refuses; it forgets the oldest otherwise.
+    pub(crate) pending_room: Option<u32>,
+}
+
+impl World {
+    /// Three members that accept; every slot names the first.
+    pub(crate) fn lab() -> Self {
+        let mut map = MapState {
+            root: Root {
+                hash_key: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210],
+                abi_version: ABI_VERSION,
+                epoch: 3,
+                tick_shift: 63,
+                mark_life: MARK_LIFE.into(),
+                handshake_life: HANDSHAKE_LIFE,
+                closed_life: CLOSED_LIFE,
+                half_closed_life: HALF_CLOSED_LIFE,
+                reserved: [0; 5],
+            },
+            ..MapState::default()
+        };
+        for service in SERVICES {
+            service.enter(&mut map);
+        }
+        let own = AddressFlags::OWN;
+        map.addresses.insert(address("198.51.100.1:0"), own.with(AddressFlags::FRONTEND));
+        map.addresses.insert(address("10.0.1.1:0"), own);
+        for label in MEMBERS {
+            map.members.insert(MemberId(label), member(label));
+            let owner = Owner { group: GROUP, member: MemberId(label), reserved: 0 };
+            map.owners.insert(member(label).address, owner);
+        }
+        let world = Self {
+            map,
+            confirmed: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            confirmed_room: 64,
+            pending_room: None,
+        };
+        world.accepting(&MEMBERS)
+    }
+
+    /// Before any configuration.
+    pub(crate) fn blank() -> Self {
+        Self { map: MapState::default(), ..Self::lab() }
+    }
+
+    /// Anything else.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut MapState)) -> Self {
+        change(&mut self.map);
+        self
+    }
+
+    pub(crate) fn with_rule(self, service: Service, change: impl FnOnce(&mut Rule)) -> Self {
+        self.with(|map| change(map.rules.get_mut(&service.key(map.root.epoch)).unwrap()))
+    }
+
+    /// Only these members take new connections.
+    pub(crate) fn accepting(self, labels: &[u16]) -> Self {
+        let bits = labels.iter().fold(0, |bits, label| bits | 1 << label);
+        self.with(|map| _ = map.health.insert(HEALTH_BASE, bits))
+    }
+
+    /// The slots of a service's ring.
+    pub(crate) fn ring(self, service: Service, labels: &[u16]) -> Self {
+        self.with(|map| put_ring(map, service.ring_base, labels))
+            .with_rule(service, |rule| rule.current.ring_size = labels.len().try_into().unwrap())
+    }
+
+    /// An old view beside the current one.
+    pub(crate) fn transition_from(self, service: Service, labels: &[u16]) -> Self {
+        let base = service.ring_base + 100;
+        self.with(|map| put_ring(map, base, labels)).with_rule(service, |rule| {
+            let ring_size = labels.len().try_into().unwrap();
+            rule.old = View { ring_base: base, ring_size, ..rule.current };
+        })
+    }
+
+    pub(crate) fn settled(self, service: Service) -> Self {
+        self.with_rule(service, |rule| rule.old = View::default())
+    }
+
+    /// The label names nobody any more, and its health bit is clear.
+    pub(crate) fn removed(self, label: u16) -> Self {
+        self.with(|map| _ = map.members.remove(&MemberId(label)))
+    }
+
+    /// Its next hop is not known, and neither is a neighbour to the kernel.
+    pub(crate) fn unresolved(self, label: u16) -> Self {
+        self.with(|map| {
+            let member = map.members.get_mut(&MemberId(label)).unwrap();
+            member.ifindex = 0;
+        })
+    }
+
+    pub(crate) fn access(self, list: u32, prefixes: &[(&str, u8)]) -> Self {
+        self.with_rule(WEB, |rule| rule.access = list).with(|map| {
+            for (network, length) in prefixes {
+                let address = address(&format!("{network}:0"));
+                map.access.insert(AccessEntry { list, address, length: *length });
+            }
+        })
+    }
+
+    /// A proven exception of a web client, and its mark.
+    pub(crate) fn confirmed(mut self, exception: Exception) -> Self {
+        self.mark(exception.key, 0);
+        self.confirmed.insert(exception.key, (exception.word, exception.member_seq));
+        self
+    }
+
+    /// An unproven one.
+    pub(crate) fn pending(mut self, exception: Exception) -> Self {
+        self.mark(exception.key, 0);
+        self.pending.insert(exception.key, (exception.word, exception.member_seq));
+        self
+    }
+
+    /// All marks so far are this old, in coarse ticks.
+    pub(crate) fn marked_since(mut self, age: u16) -> Self {
+        self.marks.values_mut().for_each(|mark| *mark = 1_u16.wrapping_sub(age));
+        self
+    }
+
+    /// All marks so far were written by a processor whose clock is this much ahead.
+    pub(crate) fn marked_ahead(mut self, by: u16) -> Self {
+        self.marks.values_mut().for_each(|mark| *mark = 1 + by);
+        self
+    }
+
+    /// A mark of another peer in this client's bucket.
+    pub(crate) fn marked(mut self, client: &str) -> Self {
+        self.mark(key(client, WEB), 0);
+        self
+    }
+
+    fn mark(&mut self, key: FlowKey, age: u16) {
+        let hash = hash::peer(&self.map.root.hash_key, key.peer, key.peer_port, key.protocol);
+        self.marks.insert((hash >> (64 - MARK_BITS)) as u32, 1_u16.wrapping_sub(age));
+    }
+
+    pub(crate) fn confirmed_room(mut self, room: u32) -> Self {
+        self.confirmed_room = room;
+        self
+    }
+
+    pub(crate) fn pending_refuses_beyond(mut self, room: u32) -> Self {
+        self.pending_room = Some(room);
+        self
+    }
+}
+
+impl Service {
+    pub(crate) fn key(self, epoch: u32) -> RuleKey {
+        let frontend = socket(self.frontend);
+        RuleKey {
+            address: address(self.frontend),
+            port: Port::new(frontend.port()),
+            protocol: self.protocol,
+            epoch: epoch.try_into().unwrap(),
+        }
+    }
+
+    fn enter(self, map: &mut MapState) {
+        let key = self.key(map.root.epoch);
+        let current = View {
+            ring_base: self.ring_base,
+            ring_size: 1,
+            health_base: HEALTH_BASE,
+            health_skip: 0,
+            health_words: 1,
+            port: Port::new(self.port),
+            mode: Mode::FiveTuple as u8,
+            present: 1,
+        };
+        put_ring(map, self.ring_base, &[1]);
+        map.rules.insert(
+            key,
+            Rule {
+                current,
+                old: View::default(),
+                life: LIFE,
+                stats: self.stats,
+                access: access::OPEN,
+                reserved: 0,
+            },
+        );
+        map.addresses.insert(key.address, AddressFlags::FRONTEND);
+        let reverse_key =
+            ReverseKey { group: GROUP, port: Port::new(self.port), protocol: self.protocol, reserved: 0 };
+        let reverse =
+            Reverse { address: key.address, port: key.port, reserved: 0, stats: self.stats, life: LIFE };
+        map.reverse.insert(reverse_key, reverse);
+    }
+}
+
+fn put_ring(map: &mut MapState, base: u32, labels: &[u16]) {
+    map.rings.insert(base, Arc::new(labels.iter().copied().map(MemberId).collect()));
+}
+
+/// An entry of a flow table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exception {
+    key: FlowKey,
+    word: FlowWord,
+    member_seq: u32,
+}
+
+/// A web client's flow that goes to this member.
+pub(crate) fn flow(client: &str, label: u16) -> Exception {
+    let target = Target { member: MemberId(label), port: Port::new(WEB.port) };
+    Exception { key: key(client, WEB), word: FlowWord::new(target, Tick::new(0), 0), member_seq: 0 }
+}
+
+/// A flow between a peer and a member's service that passes untouched.
+pub(crate) fn past_us(peer: &str, member: &str, protocol: u8) -> Exception {
+    let (local, peer_socket) = (socket(member), socket(peer));
+    let key = FlowKey {
+        peer: address(peer),
+        local: address(member),
+        peer_port: Port::new(peer_socket.port()),
+        local_port: Port::new(local.port()),
+        protocol,
+        reserved: [0; 3],
+    };
+    Exception { key, word: FlowWord::untouched(Tick::new(0), 0), member_seq: 0 }
+}
+
+impl Exception {
+    /// Ticks since its last packet.
+    pub(crate) fn aged(mut self, ticks: u32) -> Self {
+        self.word = self.word.at(Tick::new(0_u32.wrapping_sub(ticks)));
+        self
+    }
+
+    pub(crate) fn flags(mut self, flags: u64) -> Self {
+        self.word = self.word.with(flags);
+        self
+    }
+
+    /// The member's SYN-ACK has been seen; its next sequence number is this.
+    pub(crate) fn member_seq(mut self, seq: u32) -> Self {
+        self.member_seq = seq;
+        self.flags(FlowWord::SEQ_KNOWN)
+    }
+}
+
+fn key(client: &str, service: Service) -> FlowKey {
+    let (peer, local) = (socket(client), socket(service.frontend));
+    FlowKey {
+        peer: address(client),
+        local: address(service.frontend),
+        peer_port: Port::new(peer.port()),
+        local_port: Port::new(local.port()),
+        protocol: service.protocol,
+        reserved: [0; 3],
+    }
+}
+
+/// As the lab has them.
+pub(crate) fn member(label: u16) -> Member {
+    let n = u8::try_from(label).unwrap();
+    Member {
+        address: Addr::from_wire([10, 0, n, 11]),
+        ifindex: CLIENT_LINK + u32::from(label),
+        destination: [2, 0, 0, 0, n, 2],
+        source: [2, 0, 0, 0, n, 1],
+        present: 1,
+        mtu: MTU.into(),
+        reserved: 0,
+    }
+}
+
+pub(crate) fn member_socket(label: u16, port: u16) -> String {
+    SocketAddrV4::new(Ipv4Addr::from(member(label).address.wire()), port).to_string()
+}
+
+pub(crate) fn address(text: &str) -> Addr {
+    Addr::from_wire(socket(text).ip().octets())
+}
+
+fn socket(text: &str) -> SocketAddrV4 {
+    text.parse().unwrap()
+}

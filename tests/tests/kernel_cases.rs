@@ -1,0 +1,41 @@
+//! The packet cases through the program that the kernel has verified.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+mod cases;
+
+use cases::{case, kernel, kernel::Kernel, native::Native, table};
+use lb_tests::lab::{Lab, Topology};
+
+/// A tenth of what the verifier of Linux looks at before it gives up.
+const VERIFIED_INSTRUCTIONS: u32 = 100_000;
+
+#[test]
+fn every_row_holds_and_the_flow_tables_are_those_of_the_native_run() {
+    let lab = Lab::new("kernel-cases", Topology { backends: 3, client_addresses: 1 }).unwrap();
+    kernel::prepare(&lab).unwrap();
+    let failures = lab.balancer().run(|| Ok(table::all().iter().filter_map(differences).collect::<Vec<_>>()));
+    let failures = failures.unwrap();
+    assert!(failures.is_empty(), "{} rows fail\n{}", failures.len(), failures.join("\n"));
+    lab.teardown().unwrap();
+}
+
+fn differences(row: &case::Case) -> Option<String> {
+    let native = case::run(row, &mut Native::new(&row.world));
+    let kernel = case::run(row, &mut Kernel::new(&row.world));
+    match (native, kernel) {
+        (Ok(native), Ok(kernel)) if native == kernel => None,
+        (Ok(native), Ok(kernel)) => {
+            Some(format!("{}\n  flows, native {native:?}\n  flows, kernel {kernel:?}", row.sentence))
+        }
+        (Err(difference), _) => Some(format!("native: {difference}")),
+        (_, Err(difference)) => Some(format!("kernel: {difference}")),
+    }
+}
+
+#[test]
+fn the_verifier_has_an_easy_time() {
+    let info = kernel::info();
+    let verified = info.verified_instruction_count().unwrap();
+    println!("verified instructions: {verified}; translated bytes: {:?}", info.size_translated());
+    assert!(verified < VERIFIED_INSTRUCTIONS, "{verified} verified instructions");
+}
