@@ -8,7 +8,7 @@ use crate::hash::{self, Tuple};
 use crate::parse::{Headers, Segment, TcpFlags};
 use crate::reason::{Event, Reason};
 use crate::tables::Tables;
-use crate::track::{Flow, Side, proves};
+use crate::track::{Flow, Side, after, proves};
 use crate::units::{MemberId, Port, Target};
 
 /// Draws from the ring before the health set itself is searched: with half of the members down,
@@ -185,13 +185,15 @@ fn open<T: Tables>(rule: &Rule, slots: &Slots, flow: &Flow<'_>, tables: &T) -> A
     let target = if slot_accepts {
         slots.current
     } else {
-        tables.count(Event::Fallback);
         rule.current.target(fallback(&rule.current, slots.hash, tables))
     };
     if target.member == MemberId::NONE {
         return Answer::NO_HEALTHY_MEMBER;
     }
     if flow.suspend(flow.word(target, 0), 0, tables).is_ok() {
+        if !slot_accepts {
+            tables.count(Event::Fallback);
+        }
         return Answer::to(target);
     }
     // Nothing remembers this flow: its next packet will look at the old view.
@@ -217,7 +219,7 @@ fn established<T: Tables>(slots: &Slots, flow: &Flow<'_>, segment: &Segment, tab
     if let Some(entry) = flow.pending(tables) {
         let target = entry.word().target();
         if proves(segment, &entry) {
-            flow.promote(&entry, tables);
+            flow.promote(&entry, segment, Side::Peer, tables);
             return target;
         }
         if entry.word().has(FlowWord::USABLE) {
@@ -227,7 +229,8 @@ fn established<T: Tables>(slots: &Slots, flow: &Flow<'_>, segment: &Segment, tab
     }
     if slots.current != slots.old && !segment.flags.has(TcpFlags::RST) {
         // Older than the change. A refusal is counted, and prolongs the transition.
-        let _ = flow.suspend(flow.word(slots.old, FlowWord::USABLE), 0, tables);
+        let word = after(flow.word(slots.old, FlowWord::USABLE), segment, Side::Peer);
+        let _ = flow.suspend(word, 0, tables);
     }
     slots.old
 }

@@ -26,27 +26,33 @@ pub struct Rewrite {
     udp: bool,
 }
 
-/// To a member: destination and port become the member's (S-DIST-19, S-DIST-20).
+/// To a member: destination and port become the member's (S-DIST-19, S-DIST-20). `hop` says that
+/// we send the packet on and count the hop; where the kernel does, it counts it.
 #[inline(always)]
 #[must_use]
-pub fn to_member(h: &Headers, address: Addr, port: Port) -> Rewrite {
-    plan(h, h.ip.source, h.source_port, address, port)
+pub fn to_member(h: &Headers, address: Addr, port: Port, hop: bool) -> Rewrite {
+    plan(h, (h.ip.source, h.source_port), (address, port), hop)
 }
 
-/// To the client: source and port become the frontend's.
+/// To the client: source and port become the frontend's. For `hop` see [`to_member`].
 #[inline(always)]
 #[must_use]
-pub fn to_client(h: &Headers, address: Addr, port: Port) -> Rewrite {
-    plan(h, address, port, h.ip.destination, h.destination_port)
+pub fn to_client(h: &Headers, address: Addr, port: Port, hop: bool) -> Rewrite {
+    plan(h, (address, port), (h.ip.destination, h.destination_port), hop)
 }
 
 #[inline(always)]
-fn plan(h: &Headers, source: Addr, source_port: Port, destination: Addr, destination_port: Port) -> Rewrite {
+fn plan(
+    h: &Headers,
+    (source, source_port): (Addr, Port),
+    (destination, destination_port): (Addr, Port),
+    hop: bool,
+) -> Rewrite {
     let addresses = Delta::default()
         .word(h.ip.source.word(), source.word())
         .word(h.ip.destination.word(), destination.word());
-    let ttl = h.ip.ttl.wrapping_sub(1);
-    let hop = |ttl| u16::from_ne_bytes([ttl, h.ip.protocol]);
+    let ttl = h.ip.ttl.wrapping_sub(u8::from(hop));
+    let ttl_word = |ttl| u16::from_ne_bytes([ttl, h.ip.protocol]);
     let transport = addresses
         .half(h.source_port.word(), source_port.word())
         .half(h.destination_port.word(), destination_port.word());
@@ -63,7 +69,7 @@ fn plan(h: &Headers, source: Addr, source_port: Port, destination: Addr, destina
         source_port,
         destination_port,
         ttl,
-        ip_checksum: addresses.half(hop(h.ip.ttl), hop(ttl)).apply(h.ip.checksum),
+        ip_checksum: addresses.half(ttl_word(h.ip.ttl), ttl_word(ttl)).apply(h.ip.checksum),
         l4_checksum,
         udp,
     }

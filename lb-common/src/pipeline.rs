@@ -2,7 +2,7 @@
 
 use crate::abi::{AddressFlags, Member, Owner, Reverse, Root, Rule};
 use crate::classify::{self, Way};
-use crate::nat;
+use crate::nat::{self, Rewrite};
 use crate::outcome::{Account, Direction, NextHop, Outcome};
 use crate::parse::{self, Headers};
 use crate::reason::Reason;
@@ -23,7 +23,7 @@ pub fn ingress<F: Window, T: Tables>(frame: &mut F, tables: &T, jiffies: u64) ->
 #[inline(always)]
 fn decide<F: Window, T: Tables>(frame: &mut F, tables: &T, jiffies: u64) -> Result<Outcome, Reason> {
     let ip = parse::ipv4(frame)?;
-    let root = tables.root().ok_or(Reason::NotConfigured)?;
+    let root = tables.root().filter(|root| root.abi_version != 0).ok_or(Reason::NotConfigured)?;
     match classify::way(frame, &ip, root, tables)? {
         Way::Inbound(headers, rule) => inbound(frame, &headers, rule, root, tables, jiffies),
         Way::Reply(headers, owner, reverse) => {
@@ -57,13 +57,11 @@ fn inbound<F: Window, T: Tables>(
         .member(choice.target.member)
         .filter(|member| member.present != 0)
         .ok_or(Reason::MemberUnknown)?;
-    let rewrite = nat::to_member(headers, member.address, choice.target.port);
     let hop = to_member(headers, member, tables)?;
-    rewrite.apply(frame).ok_or(Reason::BadLength)?;
+    let rewrite = nat::to_member(headers, member.address, choice.target.port, hop.is_some());
     let opened = if choice.opens { choice.target.member.0 } else { 0 };
     let account = Account { stats: rule.stats, direction: Direction::Inbound { opened } };
-    let Some(hop) = hop else { return Ok(by_kernel(Reason::ToMemberByKernel, account)) };
-    send(frame, &hop, Reason::ToMember, account)
+    forward(frame, &rewrite, hop, [Reason::ToMember, Reason::ToMemberByKernel], account)
 }
 
 /// Member to client.
@@ -81,26 +79,23 @@ fn outbound<F: Window, T: Tables>(
     if headers.ip.ttl <= 1 {
         return Err(Reason::ReplyTtlExpired);
     }
-    let rewrite = nat::to_client(headers, reverse.address, reverse.port);
     let query = RouteQuery {
         source: reverse.address,
         destination: headers.ip.destination,
         length: headers.ip.total_length,
         protocol: headers.ip.protocol,
     };
+    let hop = match tables.route(&query) {
+        Route::Hop(hop) => Some(hop),
+        Route::Kernel if tables.address(reverse.address).has(AddressFlags::OWN) => {
+            return Err(Reason::MartianReply);
+        }
+        Route::Kernel => None,
+        Route::Unreachable => return Err(Reason::NoRoute),
+    };
+    let rewrite = nat::to_client(headers, reverse.address, reverse.port, hop.is_some());
     let account = Account { stats: reverse.stats, direction: Direction::Reply };
-    match tables.route(&query) {
-        Route::Hop(hop) => {
-            rewrite.apply(frame).ok_or(Reason::BadLength)?;
-            send(frame, &hop, Reason::ReplyToClient, account)
-        }
-        Route::Kernel if tables.address(reverse.address).has(AddressFlags::OWN) => Err(Reason::MartianReply),
-        Route::Kernel => {
-            rewrite.apply(frame).ok_or(Reason::BadLength)?;
-            Ok(by_kernel(Reason::ReplyByKernel, account))
-        }
-        Route::Unreachable => Err(Reason::NoRoute),
-    }
+    forward(frame, &rewrite, hop, [Reason::ReplyToClient, Reason::ReplyByKernel], account)
 }
 
 /// The stored next hop of a member, else the kernel's; `Ok(None)` leaves the packet to the kernel.
@@ -126,18 +121,20 @@ fn to_member<T: Tables>(headers: &Headers, member: &Member, tables: &T) -> Resul
     }
 }
 
+/// Writes the packet's new headers, and sends it by the next hop if there is one, which is the
+/// first of the reasons; the kernel does else.
 #[inline(always)]
-fn send<F: Window>(
+fn forward<F: Window>(
     frame: &mut F,
-    hop: &NextHop,
-    reason: Reason,
+    rewrite: &Rewrite,
+    hop: Option<NextHop>,
+    [by_us, by_kernel]: [Reason; 2],
     account: Account,
 ) -> Result<Outcome, Reason> {
-    nat::send_by(frame, hop).ok_or(Reason::BadLength)?;
-    Ok(Outcome { reason, account: Some(account), egress: hop.ifindex })
-}
-
-#[inline(always)]
-fn by_kernel(reason: Reason, account: Account) -> Outcome {
-    Outcome { reason, account: Some(account), egress: 0 }
+    rewrite.apply(frame).ok_or(Reason::BadLength)?;
+    let Some(hop) = hop else {
+        return Ok(Outcome { reason: by_kernel, account: Some(account), egress: 0 });
+    };
+    nat::send_by(frame, &hop).ok_or(Reason::BadLength)?;
+    Ok(Outcome { reason: by_us, account: Some(account), egress: hop.ifindex })
 }

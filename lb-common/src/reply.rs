@@ -73,7 +73,8 @@ fn datagram<T: Tables>(
     root: &Root,
     tables: &T,
 ) -> Result<(), Reason> {
-    if marked && direct.pending(tables).is_some() {
+    if marked && let Some(entry) = direct.pending(tables) {
+        direct.touch(&entry, None, Side::Member, tables);
         return Err(Reason::Direct);
     }
     let key = rule_key(balanced.local, balanced.local_port, balanced.protocol, root);
@@ -103,7 +104,7 @@ fn untouched<T: Tables>(direct: &Flow<'_>, segment: &Segment, tables: &T) -> boo
     }
     let near = segment.seq.wrapping_sub(entry.member_seq()).wrapping_add(NEAR) < 2 * NEAR;
     if near && !segment.flags.has(TcpFlags::SYN | TcpFlags::RST) {
-        direct.promote(&entry, tables);
+        direct.promote(&entry, segment, Side::Member, tables);
     }
     near
 }
@@ -111,15 +112,13 @@ fn untouched<T: Tables>(direct: &Flow<'_>, segment: &Segment, tables: &T) -> boo
 /// Notes what a reply says of the exception that its flow may be.
 #[inline(never)]
 fn follow<T: Tables>(flow: &Flow<'_>, segment: &Segment, member: MemberId, tables: &T) {
-    if segment.flags.accepts() {
-        if let Some(entry) = flow.pending(tables)
-            && entry.word().target().member == member
-        {
-            entry.set_member_seq(segment.seq.wrapping_add(1));
-            let word = entry.word();
-            entry.replace(word, word.with(FlowWord::SEQ_KNOWN));
-        }
-        return;
+    if segment.flags.accepts()
+        && let Some(entry) = flow.pending(tables)
+        && entry.word().target().member == member
+    {
+        entry.set_member_seq(segment.seq.wrapping_add(1));
+        let word = entry.word();
+        entry.replace(word, word.with(FlowWord::SEQ_KNOWN));
     }
     if let Some(entry) = flow.confirmed(tables) {
         if entry.word().target().member == member {
@@ -128,9 +127,9 @@ fn follow<T: Tables>(flow: &Flow<'_>, segment: &Segment, member: MemberId, table
     } else if let Some(entry) = flow.pending(tables)
         && entry.word().has(FlowWord::USABLE)
         && entry.word().target().member == member
-        && !segment.flags.has(TcpFlags::RST)
+        && !segment.flags.has(TcpFlags::RST | TcpFlags::SYN)
     {
-        flow.promote(&entry, tables);
+        flow.promote(&entry, segment, Side::Member, tables);
     }
 }
 
@@ -143,7 +142,8 @@ pub fn direct<T: Tables>(h: &Headers, reverse: &Reverse, root: &Root, tables: &T
     if h.is_udp() {
         match flow.pending(tables) {
             Some(entry) => flow.touch(&entry, None, Side::Peer, tables),
-            None => remember(&flow, 0, 0, tables),
+            // There is no handshake to see.
+            None => remember(&flow, FlowWord::USABLE, 0, tables),
         }
         return;
     }
@@ -154,7 +154,7 @@ pub fn direct<T: Tables>(h: &Headers, reverse: &Reverse, root: &Root, tables: &T
     }
     match flow.pending(tables) {
         Some(entry) if answers(segment, &entry) || proves(segment, &entry) => {
-            flow.promote(&entry, tables);
+            flow.promote(&entry, segment, Side::Peer, tables);
         }
         Some(entry) => flow.touch(&entry, None, Side::Peer, tables),
         None if segment.flags.opens() => remember(&flow, 0, 0, tables),

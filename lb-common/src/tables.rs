@@ -17,8 +17,8 @@ pub struct Full;
 pub enum Route {
     /// The frame can be sent on right here.
     Hop(NextHop),
-    /// There is a way, but only the kernel can take it: the neighbour has to be asked for, or the
-    /// packet is too big for the next link.
+    /// There is a way, but only the kernel can take it: the neighbour has to be asked for, the
+    /// packet is too big for the next link, or the route is a tunnel.
     Kernel,
     /// There is none.
     Unreachable,
@@ -42,7 +42,7 @@ pub trait Tables {
     /// An exception, alive as long as this is held.
     type Entry: Deref<Target = FlowEntry>;
 
-    /// What holds for all packets; `None` only before user space has ever written it.
+    /// What holds for all packets; its version is 0 before user space has ever written it.
     fn root(&self) -> Option<&Root>;
     /// First glance at an address.
     fn sieve(&self, address: Addr) -> Cell;

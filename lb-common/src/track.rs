@@ -95,16 +95,19 @@ impl<'r> Flow<'r> {
     }
 
     /// Moves a proven flow to `confirmed`. Where that is full, the pending entry serves on as
-    /// long as it is not evicted. It is not deleted: it ages out, and nobody can meet a gap.
+    /// long as it is not evicted. It is not deleted, so that nobody can meet a gap, but counts as
+    /// closed from now on: it must not outlive the proven one.
     #[inline(always)]
-    pub fn promote<T: Tables>(&self, pending: &FlowEntry, tables: &T) {
+    pub fn promote<T: Tables>(&self, pending: &FlowEntry, packet: &Segment, side: Side, tables: &T) {
         let word = pending.word();
-        let proven = word.without(FlowWord::USABLE | FlowWord::SEQ_KNOWN).at(self.now);
+        let told = after(word, packet, side).at(self.now);
+        let proven = told.without(FlowWord::USABLE | FlowWord::SEQ_KNOWN);
         if tables.confirm(&self.key, &FlowEntry::new(proven, 0)).is_ok() {
             tables.count(Event::Confirmed);
+            pending.replace(word, word.with(FlowWord::FIN_CLIENT | FlowWord::FIN_MEMBER).at(self.now));
         } else {
             tables.count(Event::ConfirmRefused);
-            pending.replace(word, word.with(FlowWord::USABLE).at(self.now));
+            pending.replace(word, told.with(FlowWord::USABLE));
         }
         self.mark(tables);
     }
@@ -176,11 +179,14 @@ pub fn life(word: FlowWord, rule: u32, root: &Root) -> u32 {
 }
 
 /// What a TCP packet says of the connection's end. A RST or FIN may be forged: any later packet
-/// without RST, and any later data, take it back.
+/// without RST, and any later data, take it back. A SYN-ACK begins the connection anew.
 #[inline(always)]
-fn after(word: FlowWord, segment: &Segment, side: Side) -> FlowWord {
+pub fn after(word: FlowWord, segment: &Segment, side: Side) -> FlowWord {
     if segment.flags.has(TcpFlags::RST) {
         return word.with(FlowWord::RST);
+    }
+    if segment.flags.accepts() {
+        return word.without(FlowWord::RST | FlowWord::FIN_CLIENT | FlowWord::FIN_MEMBER);
     }
     let fin = match side {
         Side::Peer => FlowWord::FIN_CLIENT,

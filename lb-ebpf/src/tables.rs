@@ -8,7 +8,7 @@ use core::{ffi::c_void, mem};
 use aya_ebpf::{
     bindings::{
         BPF_F_NO_PREALLOC, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
-        bpf_fib_lookup,
+        BPF_FIB_LKUP_RET_UNSUPP_LWT, bpf_fib_lookup,
     },
     helpers::generated::{bpf_fib_lookup as fib_lookup, bpf_jiffies64, bpf_loop, bpf_redirect},
     macros::map,
@@ -201,7 +201,9 @@ impl Tables for KernelTables<'_> {
             BPF_FIB_LKUP_RET_SUCCESS => {
                 Route::Hop(NextHop { ifindex: fib.ifindex, destination: fib.dmac, source: fib.smac })
             }
-            BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::Kernel,
+            BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_FRAG_NEEDED | BPF_FIB_LKUP_RET_UNSUPP_LWT => {
+                Route::Kernel
+            }
             _ => Route::Unreachable,
         }
     }
