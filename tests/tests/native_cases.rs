@@ -10,10 +10,8 @@ use lb_common::reason::{Event, Reason};
 
 #[test]
 fn every_row_holds() {
-    let failures: Vec<_> = table::all()
-        .iter()
-        .filter_map(|row| case::run(row, &mut Native::new(&row.world)).err())
-        .collect();
+    let failures: Vec<_> =
+        table::all().iter().filter_map(|row| case::run(row, &mut Native::new(&row.world)).err()).collect();
     assert!(failures.is_empty(), "{} rows fail\n{}", failures.len(), failures.join("\n"));
 }
 

@@ -19,7 +19,11 @@ pub(crate) struct Case {
 }
 
 pub(crate) enum Step {
-    Packet { frame: Frame, ingress: u32, expect: Expect },
+    Packet {
+        frame: Frame,
+        ingress: u32,
+        expect: Expect,
+    },
     /// User space changes the maps.
     Change(fn(World) -> World),
     /// So many ticks go by: every flow grows older.

@@ -85,7 +85,8 @@ fn object(pending_room: Option<u32>) -> Vec<u8> {
         // A least-recently-used table never refuses on purpose; a plain one does, when it is full.
         let definition = |kind: u32| [kind, 16, 16, 131_072, 0].map(u32::to_ne_bytes).concat();
         let lru = definition(BPF_MAP_TYPE_LRU_HASH);
-        let places: Vec<_> = (0..bytes.len() - lru.len()).filter(|at| bytes[*at..].starts_with(&lru)).collect();
+        let places: Vec<_> =
+            (0..bytes.len() - lru.len()).filter(|at| bytes[*at..].starts_with(&lru)).collect();
         let [place] = places[..] else { panic!("definitions of lb_pending: {places:?}") };
         bytes[place..place + lru.len()].copy_from_slice(&definition(BPF_MAP_TYPE_HASH));
     }
@@ -272,9 +273,10 @@ impl Executor for Kernel {
         self.counted = self.count();
         let after = &self.counted;
         let moved = |n: usize| minus(after.reasons[n], before.reasons[n]);
-        let rules = after.rules.iter().map(|(n, stats)| {
-            (*n, minus_stats(*stats, before.rules.get(n).copied().unwrap_or_default()))
-        });
+        let rules = after
+            .rules
+            .iter()
+            .map(|(n, stats)| (*n, minus_stats(*stats, before.rules.get(n).copied().unwrap_or_default())));
         let opened = after.opened.iter().map(|(n, count)| (*n, count - before.opened[n]));
         let events = Event::ALL.iter().map(|e| (*e, after.events[*e as usize] - before.events[*e as usize]));
         Seen {

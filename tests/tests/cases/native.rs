@@ -51,11 +51,7 @@ impl Native {
 }
 
 fn client_hop() -> Route {
-    Route::Hop(NextHop {
-        ifindex: CLIENT_LINK,
-        destination: [2, 0, 0, 0, 0, 2],
-        source: [2, 0, 0, 0, 0, 1],
-    })
+    Route::Hop(NextHop { ifindex: CLIENT_LINK, destination: [2, 0, 0, 0, 0, 2], source: [2, 0, 0, 0, 0, 1] })
 }
 
 fn next_hop(label: u16) -> NextHop {
@@ -123,10 +119,7 @@ impl Executor for Native {
     }
 
     fn flows(&mut self) -> FlowTables {
-        FlowTables {
-            confirmed: self.tables.confirmed.snapshot(),
-            pending: self.tables.pending.snapshot(),
-        }
+        FlowTables { confirmed: self.tables.confirmed.snapshot(), pending: self.tables.pending.snapshot() }
     }
 }
 

@@ -21,16 +21,23 @@ pub(super) fn rows() -> Vec<Case> {
             .client(syn().from("192.0.2.1:1"), opens(1))
             .client(syn().from("192.0.2.2:1"), untouched(Reason::AccessDenied)),
         case("a list may name everybody", lab().access(LIST, &[("0.0.0.0", 0)])).client(syn(), opens(1)),
-        case("another rule's list does not count", lab().access(LIST + 1, &[]).with(|map| {
-            let everybody = lb_ctl::state::AccessEntry { list: LIST, address: address("0.0.0.0:0"), length: 0 };
-            map.access.insert(everybody);
-        }))
+        case(
+            "another rule's list does not count",
+            lab().access(LIST + 1, &[]).with(|map| {
+                let everybody =
+                    lb_ctl::state::AccessEntry { list: LIST, address: address("0.0.0.0:0"), length: 0 };
+                map.access.insert(everybody);
+            }),
+        )
         .client(syn(), untouched(Reason::AccessDenied)),
         case("who is not let in leaves no trace", lab().access(access::CLOSED, &[]).accepting(&[2]))
             .client(syn(), untouched(Reason::AccessDenied))
             .holds(0, 0),
-        case("replies are nobody's to deny", lab().access(access::CLOSED, &[]))
-            .member(1, super::answer(1), crate::cases::expect::to_client()),
+        case("replies are nobody's to deny", lab().access(access::CLOSED, &[])).member(
+            1,
+            super::answer(1),
+            crate::cases::expect::to_client(),
+        ),
         case("a packet at the end of its life is dropped at a frontend", lab().accepting(&[2]))
             .client(syn().ttl(1), untouched(Reason::TtlExpired))
             .client(syn().ttl(0), untouched(Reason::TtlExpired))
@@ -38,14 +45,20 @@ pub(super) fn rows() -> Vec<Case> {
         case("a packet with one hop left after us is sent on", lab()).client(data().ttl(2), to_member(1)),
         case("a member without a stored next hop is found by the kernel's routes", lab().unresolved(1))
             .client(data(), to_member(1)),
-        case("a member whose neighbour is not known gets the rewritten packet by the kernel", at("10.0.3.99:0"))
-            .client(syn(), crate::cases::expect::opens_by_kernel(3).at("10.0.3.99:8080"))
-            .client(data(), to_member_by_kernel(3).at("10.0.3.99:8080"))
-            .client(data().ttl(2), to_member_by_kernel(3).at("10.0.3.99:8080")),
+        case(
+            "a member whose neighbour is not known gets the rewritten packet by the kernel",
+            at("10.0.3.99:0"),
+        )
+        .client(syn(), crate::cases::expect::opens_by_kernel(3).at("10.0.3.99:8080"))
+        .client(data(), to_member_by_kernel(3).at("10.0.3.99:8080"))
+        .client(data().ttl(2), to_member_by_kernel(3).at("10.0.3.99:8080")),
         case("a member without a route gets nothing", at("192.0.2.200:0"))
             .client(syn(), untouched(Reason::NoRoute)),
-        case("a member on the link of its client gets the frame back out of there", lab())
-            .member(1, data(), to_member(1)),
+        case("a member on the link of its client gets the frame back out of there", lab()).member(
+            1,
+            data(),
+            to_member(1),
+        ),
     ]
 }
 

@@ -42,9 +42,12 @@ pub(super) fn rows() -> Vec<Case> {
             .client(past(syn()), direct().and(Event::Suspended))
             .member(1, answer(1).flags(RST | ACK).payload(b""), direct())
             .holds(0, 1),
-        case("a wrong acknowledgement past us proves nothing", lab().pending(past_us(PEER, MEMBER, TCP).member_seq(5000)))
-            .client(past(ack(5001)), direct())
-            .holds(0, 1),
+        case(
+            "a wrong acknowledgement past us proves nothing",
+            lab().pending(past_us(PEER, MEMBER, TCP).member_seq(5000)),
+        )
+        .client(past(ack(5001)), direct())
+        .holds(0, 1),
         case("one that is older than our maps is known by its acknowledgement", lab())
             .client(past(ack(77_000)), direct().and(Event::Suspended))
             .member(1, answer(1), direct().and(Event::Confirmed))
@@ -81,8 +84,11 @@ pub(super) fn rows() -> Vec<Case> {
             .member(1, named(1), direct())
             .wait(LIFE)
             .member(1, named(1), direct()),
-        case("an old question is forgotten", lab().pending(past_us(PEER, "10.0.1.11:5353", UDP).aged(LIFE + 1)))
-            .member(1, named(1), to_client().of(DNS)),
+        case(
+            "an old question is forgotten",
+            lab().pending(past_us(PEER, "10.0.1.11:5353", UDP).aged(LIFE + 1)),
+        )
+        .member(1, named(1), to_client().of(DNS)),
         case("a connection that the member opens from its service port passes", lab())
             .member(1, own_syn(), untouched(Reason::OwnConnection).and(Event::Suspended))
             .client(past(syn().flags(SYN | ACK).seq(300).ack(9000)), direct().and(Event::Confirmed))
@@ -97,20 +103,29 @@ pub(super) fn rows() -> Vec<Case> {
             .member(1, own_syn(), untouched(Reason::OwnConnection).and(Event::Suspended))
             .client(past(syn().flags(SYN | ACK).seq(300).ack(9001)), direct())
             .holds(0, 1),
-        case("a connection of the member's own that cannot be remembered passes all the same", lab().pending(flow("198.51.100.9:9", 1)).pending_refuses_beyond(1))
-            .member(1, own_syn(), untouched(Reason::OwnConnection).and(Event::SuspendRefused)),
-        case("one member may talk to another's service", lab())
-            .member(2, syn().from(&member_socket(2, 40_000)).to(MEMBER), direct().and(Event::Suspended)),
+        case(
+            "a connection of the member's own that cannot be remembered passes all the same",
+            lab().pending(flow("198.51.100.9:9", 1)).pending_refuses_beyond(1),
+        )
+        .member(1, own_syn(), untouched(Reason::OwnConnection).and(Event::SuspendRefused)),
+        case("one member may talk to another's service", lab()).member(
+            2,
+            syn().from(&member_socket(2, 40_000)).to(MEMBER),
+            direct().and(Event::Suspended),
+        ),
         case("what goes to another port of a member is not ours", lab())
             .client(syn().to("10.0.1.11:22"), untouched(Reason::NotOurs))
             .holds(0, 0),
         case("fragments and options to a member are not ours", lab())
             .client(past(ack(1)).fragment(0x2000), untouched(Reason::NotOurs))
             .client(past(ack(1)).options(&[1; 8]), untouched(Reason::NotOurs)),
-        case("the client's FIN and the member's shorten a direct connection's life", lab().confirmed(past_us(PEER, MEMBER, TCP)))
-            .client(past(ack(1).flags(FIN | ACK)), direct())
-            .member(1, answer(1).payload(b"").flags(FIN | ACK), direct())
-            .wait(crate::cases::world::CLOSED_LIFE + 1)
-            .member(1, answer(1), to_client()),
+        case(
+            "the client's FIN and the member's shorten a direct connection's life",
+            lab().confirmed(past_us(PEER, MEMBER, TCP)),
+        )
+        .client(past(ack(1).flags(FIN | ACK)), direct())
+        .member(1, answer(1).payload(b"").flags(FIN | ACK), direct())
+        .wait(crate::cases::world::CLOSED_LIFE + 1)
+        .member(1, answer(1), to_client()),
     ]
 }

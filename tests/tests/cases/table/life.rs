@@ -36,9 +36,13 @@ pub(super) fn rows() -> Vec<Case> {
             .member(2, answer(2), to_client())
             .wait(900)
             .client(ack(1), to_member(2)),
-        case("an entry ahead of our clock is young", with(old(0_u32.wrapping_sub(2)))).client(data(), to_member(2)),
-        case("after the client's FIN it lives for minutes", with(old(HALF_CLOSED_LIFE).flags(FlowWord::FIN_CLIENT)))
-            .client(ack(1), to_member(2)),
+        case("an entry ahead of our clock is young", with(old(0_u32.wrapping_sub(2))))
+            .client(data(), to_member(2)),
+        case(
+            "after the client's FIN it lives for minutes",
+            with(old(HALF_CLOSED_LIFE).flags(FlowWord::FIN_CLIENT)),
+        )
+        .client(ack(1), to_member(2)),
         case("... and no longer", with(old(HALF_CLOSED_LIFE + 1).flags(FlowWord::FIN_CLIENT)))
             .client(ack(1), to_member(1)),
         case("after the member's FIN too", with(old(HALF_CLOSED_LIFE + 1).flags(FlowWord::FIN_MEMBER)))
@@ -85,16 +89,21 @@ pub(super) fn rows() -> Vec<Case> {
             .client(ack(5000), to_member(2))
             .wait(LIFE)
             .client(data(), to_member(2)),
-        case("an unproven entry lives for a handshake", World::lab().pending(old(HANDSHAKE_LIFE).member_seq(5000)))
-            .client(ack(5000), to_member(2).and(Event::Confirmed)),
+        case(
+            "an unproven entry lives for a handshake",
+            World::lab().pending(old(HANDSHAKE_LIFE).member_seq(5000)),
+        )
+        .client(ack(5000), to_member(2).and(Event::Confirmed)),
         case("... and no longer", World::lab().pending(old(HANDSHAKE_LIFE + 1).member_seq(5000)))
             .client(ack(5000), to_member(1)),
         case("a usable one lives its rule's time", World::lab().pending(old(LIFE).flags(FlowWord::USABLE)))
             .client(data(), to_member(2)),
         case("... and no longer", World::lab().pending(old(LIFE + 1).flags(FlowWord::USABLE)))
             .client(data(), to_member(1)),
-        case("a mark is young for the longest life", fresh().marked_since(MARK_LIFE)).client(data(), to_member(2)),
-        case("an older mark is as good as absent", fresh().marked_since(MARK_LIFE + 1)).client(data(), to_member(1)),
+        case("a mark is young for the longest life", fresh().marked_since(MARK_LIFE))
+            .client(data(), to_member(2)),
+        case("an older mark is as good as absent", fresh().marked_since(MARK_LIFE + 1))
+            .client(data(), to_member(1)),
         case("a mark that another processor has just written is young", fresh().marked_ahead(1))
             .client(data(), to_member(2)),
         case("a use refreshes the mark", fresh().marked_since(MARK_LIFE))

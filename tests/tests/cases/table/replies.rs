@@ -16,9 +16,15 @@ const FAR: &str = "192.0.2.9:40000";
 pub(super) fn rows() -> Vec<Case> {
     let lab = World::lab;
     vec![
-        case("a reply gets the frontend's address and port", lab()).member(1, answer(1), to_client()).holds(0, 0),
+        case("a reply gets the frontend's address and port", lab())
+            .member(1, answer(1), to_client())
+            .holds(0, 0),
         case("a reply of any member of the pool does", lab()).member(3, answer(3), to_client()),
-        case("a reply of a member that has failed does", lab().accepting(&[])).member(2, answer(2), to_client()),
+        case("a reply of a member that has failed does", lab().accepting(&[])).member(
+            2,
+            answer(2),
+            to_client(),
+        ),
         case("SYN-ACK, RST and FIN are replies like others", lab())
             .member(1, syn_ack(1, 4999), to_client())
             .member(1, answer(1).flags(RST | ACK), to_client())
@@ -32,42 +38,84 @@ pub(super) fn rows() -> Vec<Case> {
         case("a datagram whose checksum comes to zero says so in all ones", lab())
             .member(1, sums_to_zero(named(1), |f| f.from(DNS.frontend)), to_client().of(DNS))
             .client(sums_to_zero(query(), |f| f.to(&member_socket(1, DNS.port))), to_member(1).of(DNS)),
-        case("UDP from a service port to a peer whose datagrams go elsewhere is no reply", lab())
-            .member(2, named(2), untouched(Reason::UdpNotReply)),
+        case("UDP from a service port to a peer whose datagrams go elsewhere is no reply", lab()).member(
+            2,
+            named(2),
+            untouched(Reason::UdpNotReply),
+        ),
         case("UDP from the member that stands in for the failed one is a reply", lab().accepting(&[2]))
             .member(2, named(2), to_client().of(DNS)),
-        case("UDP from the failed member is a reply still", lab().accepting(&[2]))
-            .member(1, named(1), to_client().of(DNS)),
-        case("UDP from the member of the old view is a reply", lab().transition_from(DNS, &[3]))
-            .member(3, named(3), to_client().of(DNS)),
+        case("UDP from the failed member is a reply still", lab().accepting(&[2])).member(
+            1,
+            named(1),
+            to_client().of(DNS),
+        ),
+        case("UDP from the member of the old view is a reply", lab().transition_from(DNS, &[3])).member(
+            3,
+            named(3),
+            to_client().of(DNS),
+        ),
         case("UDP from a service port whose rule is gone is no reply", lab().with(|map| map.rules.clear()))
             .member(1, named(1), untouched(Reason::UdpNotReply)),
         case("a reply at the end of its life is left to the kernel, which tells the member", lab())
             .member(1, answer(1).ttl(1), untouched(Reason::ReplyTtlExpired))
             .member(1, answer(1).ttl(0), untouched(Reason::ReplyTtlExpired))
             .member(1, answer(1).ttl(2), to_client()),
-        case("a reply whose neighbour is not known is rewritten and left to the kernel", lab())
-            .member(1, answer(1).to(UNKNOWN_NEIGHBOUR), to_client_by_kernel()),
-        case("the kernel counts the hop of what is left to it", lab())
-            .member(1, answer(1).to(UNKNOWN_NEIGHBOUR).ttl(2), to_client_by_kernel()),
-        case("a reply too big for the next link is rewritten and left to the kernel", lab())
-            .member(1, answer(1).payload(&[7; 1461]), to_client_by_kernel()),
-        case("a reply that just fits is sent on", lab()).member(1, answer(1).payload(&[7; 1460]), to_client()),
-        case("a reply to nowhere is dropped", lab()).member(1, answer(1).to(UNREACHABLE), untouched(Reason::NoRoute)),
-        case("a reply from the host's own frontend is sent on", lab()).member(1, admin(1), to_client().of(ADMIN)),
-        case("... but not left to the kernel, which takes it for forged", lab())
-            .member(1, admin(1).to(UNKNOWN_NEIGHBOUR), untouched(Reason::MartianReply)),
+        case("a reply whose neighbour is not known is rewritten and left to the kernel", lab()).member(
+            1,
+            answer(1).to(UNKNOWN_NEIGHBOUR),
+            to_client_by_kernel(),
+        ),
+        case("the kernel counts the hop of what is left to it", lab()).member(
+            1,
+            answer(1).to(UNKNOWN_NEIGHBOUR).ttl(2),
+            to_client_by_kernel(),
+        ),
+        case("a reply too big for the next link is rewritten and left to the kernel", lab()).member(
+            1,
+            answer(1).payload(&[7; 1461]),
+            to_client_by_kernel(),
+        ),
+        case("a reply that just fits is sent on", lab()).member(
+            1,
+            answer(1).payload(&[7; 1460]),
+            to_client(),
+        ),
+        case("a reply to nowhere is dropped", lab()).member(
+            1,
+            answer(1).to(UNREACHABLE),
+            untouched(Reason::NoRoute),
+        ),
+        case("a reply from the host's own frontend is sent on", lab()).member(
+            1,
+            admin(1),
+            to_client().of(ADMIN),
+        ),
+        case("... but not left to the kernel, which takes it for forged", lab()).member(
+            1,
+            admin(1).to(UNKNOWN_NEIGHBOUR),
+            untouched(Reason::MartianReply),
+        ),
         case("an answer to a probe is the host's", lab())
             .member(1, answer(1).to("10.0.1.1:50000"), untouched(Reason::ToHost))
             .member(1, answer(1).to("10.0.1.1:50000").flags(SYN | ACK), untouched(Reason::ToHost))
             .member(1, named(1).to("10.0.1.1:50000"), untouched(Reason::ToHost))
             .holds(0, 0),
-        case("an answer to a probe from an address that is also a frontend is the host's", lab())
-            .member(1, answer(1).to("198.51.100.1:50000"), untouched(Reason::OwnFrontend)),
-        case("what a member sends from another port is not ours", lab())
-            .member(1, answer(1).from(&member_socket(1, 22)), untouched(Reason::NotOurs)),
-        case("TCP from the port of a UDP service is not ours", lab())
-            .member(1, answer(1).from(&member_socket(1, DNS.port)), untouched(Reason::NotOurs)),
+        case("an answer to a probe from an address that is also a frontend is the host's", lab()).member(
+            1,
+            answer(1).to("198.51.100.1:50000"),
+            untouched(Reason::OwnFrontend),
+        ),
+        case("what a member sends from another port is not ours", lab()).member(
+            1,
+            answer(1).from(&member_socket(1, 22)),
+            untouched(Reason::NotOurs),
+        ),
+        case("TCP from the port of a UDP service is not ours", lab()).member(
+            1,
+            answer(1).from(&member_socket(1, DNS.port)),
+            untouched(Reason::NotOurs),
+        ),
         case("fragments, options and other protocols of members pass", lab())
             .member(1, answer(1).fragment(0x2000), untouched(Reason::NotOurs))
             .member(1, answer(1).options(&[1; 4]), untouched(Reason::NotOurs))

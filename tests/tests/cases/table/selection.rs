@@ -30,9 +30,12 @@ pub(super) fn rows() -> Vec<Case> {
         )
         .client(data(), to_member(1))
         .holds(0, 0),
-        case("a SYN whose member has failed goes to the one that accepts, and is remembered", lab().accepting(&[2]))
-            .client(syn(), opens(2).and(Event::Fallback).and(Event::Suspended))
-            .holds(0, 1),
+        case(
+            "a SYN whose member has failed goes to the one that accepts, and is remembered",
+            lab().accepting(&[2]),
+        )
+        .client(syn(), opens(2).and(Event::Fallback).and(Event::Suspended))
+        .holds(0, 1),
         case("a SYN to a pool that is all down is dropped", lab().accepting(&[]))
             .client(syn(), untouched(Reason::NoHealthyMember))
             .holds(0, 0),
@@ -61,8 +64,11 @@ pub(super) fn rows() -> Vec<Case> {
             .client(query(), to_member(1).of(DNS)),
         case("a datagram to a pool that is all down is dropped", lab().accepting(&[]))
             .client(query(), untouched(Reason::NoHealthyMember)),
-        case("a fallback keeps to the ring: a member without slots gets none", lab().ring(WEB, &RING).accepting(&[2, 3]))
-            .client(syn_in_slot(&RING, 1), opens(2).and(Event::Fallback).and(Event::Suspended)),
+        case(
+            "a fallback keeps to the ring: a member without slots gets none",
+            lab().ring(WEB, &RING).accepting(&[2, 3]),
+        )
+        .client(syn_in_slot(&RING, 1), opens(2).and(Event::Fallback).and(Event::Suspended)),
         case("a health set of several words is searched for the one that accepts", far().accepting(&[]))
             .client(syn(), opens(130).and(Event::Fallback).and(Event::Suspended)),
         case("a health set may begin at a later word", skipping()).client(syn(), opens(130)),

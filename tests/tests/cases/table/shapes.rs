@@ -59,12 +59,15 @@ pub(super) fn rows() -> Vec<Case> {
         case("a port of a frontend without a rule is dropped", lab())
             .client(syn().to("203.0.113.10:81"), untouched(Reason::NoRule))
             .client(query().to("203.0.113.10:80"), untouched(Reason::NoRule)),
-        case("a frontend that is the host's own passes what no rule wants: ssh, ping, fragments, options", lab())
-            .client(syn().to("198.51.100.1:22"), untouched(Reason::OwnFrontend))
-            .client(icmp(OWN), untouched(Reason::OwnFrontend))
-            .client(syn().to(OWN).fragment(0x2000), untouched(Reason::OwnFrontend))
-            .client(syn().to(OWN).options(&[1; 4]), untouched(Reason::OwnFrontend))
-            .client(syn().to(OWN).cut_to(40), untouched(Reason::OwnFrontend)),
+        case(
+            "a frontend that is the host's own passes what no rule wants: ssh, ping, fragments, options",
+            lab(),
+        )
+        .client(syn().to("198.51.100.1:22"), untouched(Reason::OwnFrontend))
+        .client(icmp(OWN), untouched(Reason::OwnFrontend))
+        .client(syn().to(OWN).fragment(0x2000), untouched(Reason::OwnFrontend))
+        .client(syn().to(OWN).options(&[1; 4]), untouched(Reason::OwnFrontend))
+        .client(syn().to(OWN).cut_to(40), untouched(Reason::OwnFrontend)),
         case("a rule of the host's own frontend works", lab()).client(syn().to(OWN), opens(1).of(ADMIN)),
         case("an address that only looks like a frontend to the sieve is not ours", lab())
             .client(syn().to(&alike(FRONTEND)), untouched(Reason::NotOurs))
@@ -72,8 +75,11 @@ pub(super) fn rows() -> Vec<Case> {
         case("an address that only looks like a member to the sieve is not ours", lab())
             .client(syn().to(&alike("10.0.1.11:8080")), untouched(Reason::NotOurs))
             .client(data().from(&alike("10.0.1.11:8080")).to("192.0.2.1:1"), untouched(Reason::NotOurs)),
-        case("a client that only looks like the host to the sieve gets its replies", lab())
-            .member(1, super::answer(1).to(&alike("10.0.1.1:40000")), crate::cases::expect::to_client()),
+        case("a client that only looks like the host to the sieve gets its replies", lab()).member(
+            1,
+            super::answer(1).to(&alike("10.0.1.1:40000")),
+            crate::cases::expect::to_client(),
+        ),
         case("a frontend that looks like a member to the sieve is a frontend", overlapping())
             .client(syn(), opens(1)),
         case("a packet as long as the link allows is sent on", lab())

@@ -63,18 +63,24 @@ pub(super) fn rows() -> Vec<Case> {
         case("a new connection goes elsewhere when neither member accepts", moving().accepting(&[3]))
             .client(syn(), opens(3).and(Event::Fallback).and(Event::Suspended))
             .holds(0, 1),
-        case("a new connection that cannot be remembered goes where its next packet will look", full(moving()))
-            .client(syn(), opens(1).and(Event::SuspendRefused))
-            .holds(0, 1),
+        case(
+            "a new connection that cannot be remembered goes where its next packet will look",
+            full(moving()),
+        )
+        .client(syn(), opens(1).and(Event::SuspendRefused))
+        .holds(0, 1),
         case("... and is dropped when that member does not accept", full(moving().accepting(&[2])))
             .client(syn(), untouched(Reason::EntryRefused).and(Event::SuspendRefused))
             .holds(0, 1),
         case("the same outside a transition, with its member down", full(World::lab().accepting(&[2])))
             .client(syn(), untouched(Reason::EntryRefused).and(Event::SuspendRefused))
             .holds(0, 1),
-        case("an old connection that cannot be remembered goes to the old member all the same", full(moving()))
-            .client(data(), to_member(1).and(Event::SuspendRefused))
-            .holds(0, 1),
+        case(
+            "an old connection that cannot be remembered goes to the old member all the same",
+            full(moving()),
+        )
+        .client(data(), to_member(1).and(Event::SuspendRefused))
+        .holds(0, 1),
         case("a forged SYN does not move an old connection whose member accepts", moving())
             .client(data(), to_member(1).and(Event::Suspended))
             .client(syn(), opens(1))
@@ -106,9 +112,12 @@ pub(super) fn rows() -> Vec<Case> {
         case("a datagram follows the current view", World::lab().ring(DNS, &[2]).transition_from(DNS, &[1]))
             .client(query(), to_member(2).of(DNS))
             .holds(0, 0),
-        case("an old view that is gone has no say", moving().with_rule(WEB, |rule| rule.old = View::default()))
-            .client(data(), to_member(2))
-            .holds(0, 0),
+        case(
+            "an old view that is gone has no say",
+            moving().with_rule(WEB, |rule| rule.old = View::default()),
+        )
+        .client(data(), to_member(2))
+        .holds(0, 0),
         case("an old connection's FIN is noted from its first packet on", moving())
             .client(data().flags(ACK | super::FIN).payload(b""), to_member(1).and(Event::Suspended))
             .member(1, answer(1).flags(ACK | super::FIN).payload(b""), to_client().and(Event::Confirmed))
