@@ -180,6 +180,7 @@ pub fn life(word: FlowWord, rule: u32, root: &Root) -> u32 {
 /// What a TCP packet says of the connection's end. A RST or FIN may be forged: any later packet
 /// without RST, and any later data, take it back. A SYN-ACK begins the connection anew.
 #[inline(always)]
+#[must_use]
 pub fn after(word: FlowWord, segment: &Segment, side: Side) -> FlowWord {
     if segment.flags.has(TcpFlags::RST) {
         return word.with(FlowWord::RST);

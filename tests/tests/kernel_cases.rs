@@ -3,7 +3,7 @@
 
 mod cases;
 
-use cases::{case, kernel, kernel::Kernel, native::Native, table};
+use cases::{case, kernel, kernel::Kernels, native::Native, table};
 use lb_tests::lab::{Lab, Topology};
 
 /// A tenth of what the verifier of Linux looks at before it gives up.
@@ -13,15 +13,20 @@ const VERIFIED_INSTRUCTIONS: u32 = 100_000;
 fn every_row_holds_and_the_flow_tables_are_those_of_the_native_run() {
     let lab = Lab::new("kernel-cases", Topology { backends: 3, client_addresses: 1 }).unwrap();
     kernel::prepare(&lab).unwrap();
-    let failures = lab.balancer().run(|| Ok(table::all().iter().filter_map(differences).collect::<Vec<_>>()));
-    let failures = failures.unwrap();
+    let failures: Vec<_> = lab
+        .balancer()
+        .run(|| {
+            let mut kernels = Kernels::default();
+            Ok(table::all().iter().filter_map(|row| differences(row, &mut kernels)).collect())
+        })
+        .unwrap();
     assert!(failures.is_empty(), "{} rows fail\n{}", failures.len(), failures.join("\n"));
     lab.teardown().unwrap();
 }
 
-fn differences(row: &case::Case) -> Option<String> {
+fn differences(row: &case::Case, kernels: &mut Kernels) -> Option<String> {
     let native = case::run(row, &mut Native::new(&row.world));
-    let kernel = case::run(row, &mut Kernel::new(&row.world));
+    let kernel = case::run(row, kernels.at(&row.world));
     match (native, kernel) {
         (Ok(native), Ok(kernel)) if native == kernel => None,
         (Ok(native), Ok(kernel)) => {

@@ -75,11 +75,12 @@ impl Case {
     }
 }
 
-/// Both flow tables.
+/// What packets write: both flow tables and the marks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct FlowTables {
     pub(crate) confirmed: BTreeMap<FlowKey, (FlowWord, u32)>,
     pub(crate) pending: BTreeMap<FlowKey, (FlowWord, u32)>,
+    pub(crate) marks: BTreeMap<u32, u16>,
 }
 
 /// A pipeline with its maps.
@@ -108,7 +109,7 @@ pub(crate) fn run(case: &Case, executor: &mut dyn Executor) -> Result<FlowTables
                 let expected = expect.seen(frame, *ingress);
                 if seen != expected {
                     return Err(format!(
-                        "{}\n  packet {number}\n  expected {expected:?}\n  seen     {seen:?}",
+                        "{}\n  packet {number}\n  expected {expected}\n  seen     {seen}",
                         case.sentence
                     ));
                 }

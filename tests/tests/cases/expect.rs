@@ -1,6 +1,7 @@
 //! What a packet must lead to, and what an executor has seen.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use lb_common::abi::{Counter, RuleStats};
 use lb_common::reason::{Action, Event, Reason};
@@ -27,6 +28,14 @@ pub(crate) struct Seen {
     pub(crate) rules: BTreeMap<u32, RuleStats>,
     pub(crate) opened: BTreeMap<u16, u64>,
     pub(crate) frame: Vec<u8>,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verdict, reasons, events, rules, opened, frame } = self;
+        write!(f, "{verdict:?} {reasons:?} {events:?} {rules:?} opened {opened:?}\n          ")?;
+        frame.iter().take(64).try_for_each(|byte| write!(f, " {byte:02x}"))
+    }
 }
 
 /// What must be seen, in terms of the frame that goes in.

@@ -1,6 +1,6 @@
 //! The loaded program under `BPF_PROG_TEST_RUN`.
 //!
-//! Each case gets a program and maps of its own. The thread must be in the lab's balancer, so
+//! Each case begins with its world in the maps, and nothing else. The thread must be in the lab's balancer, so
 //! that the routes are those that [`super::native`] knows.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +39,8 @@ pub(crate) struct Kernel {
     ebpf: Ebpf,
     /// Sums of all counters before the next packet.
     counted: Counted,
+    /// The marks at the end of the last case, if it came to its end: a scan takes long.
+    marked: Option<BTreeMap<u32, u16>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,15 +75,26 @@ pub(crate) fn prepare(lab: &Lab) -> anyhow::Result<()> {
 
 /// What the verifier says of the program.
 pub(crate) fn info() -> ProgramInfo {
-    let mut ebpf = load(&object(None), 64);
+    let mut ebpf = load(&World::lab());
     let program: &mut Xdp = ebpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
     program.info().unwrap()
 }
 
-fn object(pending_room: Option<u32>) -> Vec<u8> {
+fn load(world: &World) -> Ebpf {
+    let mut loader = EbpfLoader::new();
+    loader
+        .map_max_entries(map::CONFIRMED, world.confirmed_room)
+        .map_max_entries(map::PENDING, world.pending_room.unwrap_or(1024));
+    let mut ebpf = loader.load(&object(world.pending_room.is_some())).unwrap();
+    let program: &mut Xdp = ebpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
+    program.load().unwrap();
+    ebpf
+}
+
+fn object(pending_refuses: bool) -> Vec<u8> {
     let mut bytes = std::fs::read(OBJECT).unwrap();
     assert!(!bytes.is_empty(), "{OBJECT} is empty; `cargo xtask build` makes it");
-    if pending_room.is_some() {
+    if pending_refuses {
         // A least-recently-used table never refuses on purpose; a plain one does, when it is full.
         let definition = |kind: u32| [kind, 16, 16, 131_072, 0].map(u32::to_ne_bytes).concat();
         let lru = definition(BPF_MAP_TYPE_LRU_HASH);
@@ -93,35 +106,46 @@ fn object(pending_room: Option<u32>) -> Vec<u8> {
     bytes
 }
 
-fn load(object: &[u8], confirmed: u32) -> Ebpf {
-    load_with(object, confirmed, 1024)
-}
+/// One program for all worlds whose tables have the same room: loading takes longest.
+#[derive(Default)]
+pub(crate) struct Kernels(BTreeMap<(u32, Option<u32>), Kernel>);
 
-fn load_with(object: &[u8], confirmed: u32, pending: u32) -> Ebpf {
-    let mut loader = EbpfLoader::new();
-    loader.map_max_entries(map::CONFIRMED, confirmed).map_max_entries(map::PENDING, pending);
-    let mut ebpf = loader.load(object).unwrap();
-    let program: &mut Xdp = ebpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
-    program.load().unwrap();
-    ebpf
+impl Kernels {
+    /// A program whose maps are as this world says.
+    pub(crate) fn at(&mut self, world: &World) -> &mut Kernel {
+        let room = (world.confirmed_room, world.pending_room);
+        let new = || Kernel { ebpf: load(world), counted: Counted::default(), marked: None };
+        let kernel = self.0.entry(room).or_insert_with(new);
+        kernel.begin(world);
+        kernel
+    }
 }
 
 impl Kernel {
-    pub(crate) fn new(world: &World) -> Self {
-        let ebpf =
-            load_with(&object(world.pending_room), world.confirmed_room, world.pending_room.unwrap_or(1024));
-        let mut kernel = Self { ebpf, counted: Counted::default() };
-        kernel.write(&world.map);
-        for (bucket, mark) in &world.marks {
-            let mut marks: Array<_, Wire<[u16; 4]>> = kernel.array(map::MARKS);
-            put(&mut marks, bucket / MARKS_PER_WORD, |word| {
-                word.0[(bucket % MARKS_PER_WORD) as usize] = *mark;
-            });
+    fn begin(&mut self, world: &World) {
+        self.write(&world.map);
+        let stale = self.marked.take().unwrap_or_else(|| self.marks());
+        for bucket in stale.into_keys() {
+            self.set_mark(bucket, 0);
         }
-        kernel.fill(map::CONFIRMED, &world.confirmed);
-        kernel.fill(map::PENDING, &world.pending);
-        kernel.counted = kernel.count();
-        kernel
+        for (bucket, mark) in &world.marks {
+            self.set_mark(*bucket, *mark);
+        }
+        self.write_hash(map::CONFIRMED, &raw(&world.confirmed));
+        self.write_hash(map::PENDING, &raw(&world.pending));
+        self.counted = self.count();
+    }
+
+    fn set_mark(&mut self, bucket: u32, mark: u16) {
+        let mut marks = self.array::<[u16; 4]>(map::MARKS);
+        put(&mut marks, bucket / MARKS_PER_WORD, |word| word.0[(bucket % MARKS_PER_WORD) as usize] = mark);
+    }
+
+    fn marks(&mut self) -> BTreeMap<u32, u16> {
+        let words = self.array::<[u16; 4]>(map::MARKS);
+        let marks =
+            (0..).zip(words.iter()).flat_map(|(index, word)| (index * MARKS_PER_WORD..).zip(word.unwrap().0));
+        marks.filter(|(_, mark)| *mark != 0).collect()
     }
 
     fn array<T: Copy + 'static>(&mut self, name: &str) -> Array<&mut MapData, Wire<T>> {
@@ -147,17 +171,10 @@ impl Kernel {
         }
     }
 
-    fn fill(&mut self, name: &str, flows: &BTreeMap<FlowKey, (FlowWord, u32)>) {
-        let mut table = self.hash::<FlowKey, [u64; 2]>(name);
-        for (key, (word, seq)) in flows {
-            table.insert(Wire(*key), Wire([word.0, u64::from(*seq)]), 0).unwrap();
-        }
-    }
-
     fn table(&mut self, name: &str) -> BTreeMap<FlowKey, (FlowWord, u32)> {
         let table = self.hash::<FlowKey, [u64; 2]>(name);
         let entries = table.iter().map(Result::unwrap);
-        entries.map(|(key, Wire([word, seq]))| (key.0, (FlowWord(word), seq as u32))).collect()
+        entries.map(|(key, Wire([word, seq]))| (key.0, (FlowWord(word), seq.try_into().unwrap()))).collect()
     }
 
     fn count(&mut self) -> Counted {
@@ -178,6 +195,10 @@ impl Kernel {
     fn per_cpu<T: Copy + 'static>(&self, name: &str) -> PerCpuArray<&MapData, Wire<T>> {
         self.ebpf.map(name).unwrap().try_into().unwrap()
     }
+}
+
+fn raw(flows: &BTreeMap<FlowKey, (FlowWord, u32)>) -> BTreeMap<FlowKey, [u64; 2]> {
+    flows.iter().map(|(key, (word, seq))| (*key, [word.0, u64::from(*seq)])).collect()
 }
 
 fn sum<T: Copy + 'static>(
@@ -253,6 +274,10 @@ impl Executor for Kernel {
         }
         let mut trie: LpmTrie<_, Wire<AccessKey>, u32> =
             self.ebpf.map_mut(map::ACCESS).unwrap().try_into().unwrap();
+        let prefixes: Vec<_> = trie.iter().map(|entry| entry.unwrap().0).collect();
+        for prefix in prefixes {
+            trie.remove(&prefix).unwrap();
+        }
         for entry in &state.access {
             let key = AccessKey { list: entry.list.to_be_bytes(), address: entry.address };
             trie.insert(&lpm_trie::Key::new(32 + u32::from(entry.length), Wire(key)), 1, 0).unwrap();
@@ -301,17 +326,19 @@ impl Executor for Kernel {
             for (word, _) in flows.values_mut() {
                 *word = word.at(Tick::new(word.tick().get().wrapping_sub(ticks)));
             }
-            self.fill(name, &flows);
+            self.write_hash(name, &raw(&flows));
         }
     }
 
     fn flows(&mut self) -> FlowTables {
-        FlowTables { confirmed: self.table(map::CONFIRMED), pending: self.table(map::PENDING) }
+        let marks = self.marks();
+        self.marked = Some(marks.clone());
+        FlowTables { confirmed: self.table(map::CONFIRMED), pending: self.table(map::PENDING), marks }
     }
 }
 
-/// `struct xdp_md` of linux/bpf.h: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
-/// egress_ifindex. As input, the first three are offsets.
+/// `struct xdp_md` of linux/bpf.h: `data`, `data_end`, `data_meta`, `ingress_ifindex`,
+/// `rx_queue_index`, `egress_ifindex`. As input, the first three are offsets.
 fn xdp_md(length: usize, ingress: u32) -> Vec<u8> {
     [0, u32::try_from(length).unwrap(), 0, ingress, 0, 0].map(u32::to_ne_bytes).concat()
 }

@@ -119,7 +119,11 @@ impl Executor for Native {
     }
 
     fn flows(&mut self) -> FlowTables {
-        FlowTables { confirmed: self.tables.confirmed.snapshot(), pending: self.tables.pending.snapshot() }
+        FlowTables {
+            confirmed: self.tables.confirmed.snapshot(),
+            pending: self.tables.pending.snapshot(),
+            marks: self.tables.marks(),
+        }
     }
 }
 

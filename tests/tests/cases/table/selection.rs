@@ -103,7 +103,7 @@ fn skipping() -> World {
 
 /// A SYN of a client whose slot in this ring, of five-tuples, names this member.
 fn syn_in_slot(ring: &[u16], label: u16) -> frame::Frame {
-    let port = (40_000..).find(|port| in_slot(ring, Mode::FiveTuple, *port) == label).unwrap();
+    let port = (40_000..=u16::MAX).find(|port| in_slot(ring, Mode::FiveTuple, *port) == label).unwrap();
     syn().from(&format!("198.51.100.2:{port}"))
 }
 
