@@ -42,7 +42,7 @@ mod tests {
         assert_eq!(ticks(Duration::from_millis(1), 1000), 1);
         assert_eq!(ticks(Duration::from_millis(256), 1000), 1);
         assert_eq!(ticks(Duration::from_millis(257), 1000), 2);
-        assert_eq!(ticks(Duration::from_secs(8100), 250), 31_641);
+        assert_eq!(ticks(Duration::from_mins(135), 250), 31_641);
         assert_eq!(ticks(Duration::from_secs(32), 100), 100);
     }
 

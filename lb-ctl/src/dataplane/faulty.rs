@@ -155,29 +155,29 @@ mod tests {
 
     #[test]
     fn the_write_that_was_named_fails_once() {
-        let (mut faulty, faults) = Faulty::new(Fake::default());
-        assert_eq!(arrived(&mut faulty, 0..2), [true, true]);
+        let (mut dataplane, faults) = Faulty::new(Fake::default());
+        assert_eq!(arrived(&mut dataplane, 0..2), [true, true]);
         faults.fail_write(2);
-        assert_eq!(arrived(&mut faulty, 0..3), [true, false, true]);
+        assert_eq!(arrived(&mut dataplane, 0..3), [true, false, true]);
         assert_eq!(faults.writes(), 3);
     }
 
     #[test]
     fn a_kill_lets_nothing_through_until_it_heals() {
-        let (mut faulty, faults) = Faulty::new(Fake::default());
+        let (mut dataplane, faults) = Faulty::new(Fake::default());
         faults.fail_from(2);
-        assert_eq!(arrived(&mut faulty, 0..3), [true, false, false]);
+        assert_eq!(arrived(&mut dataplane, 0..3), [true, false, false]);
         faults.heal();
-        assert_eq!(arrived(&mut faulty, 0..1), [true]);
+        assert_eq!(arrived(&mut dataplane, 0..1), [true]);
     }
 
     #[test]
     fn a_kind_of_write_fails_and_others_do_not() {
-        let (mut faulty, faults) = Faulty::new(Fake::default());
+        let (mut dataplane, faults) = Faulty::new(Fake::default());
         faults.fail_when(|_, change| matches!(change, Change::Root(_)));
-        let root = faulty.read().unwrap().root;
-        let error = faulty.write(&Change::Root(root)).unwrap_err().to_string();
+        let root = dataplane.read().unwrap().root;
+        let error = dataplane.write(&Change::Root(root)).unwrap_err().to_string();
         assert_eq!(error, "map faulty: cannot write the root, epoch 0: write 1 was to fail");
-        assert_eq!(arrived(&mut faulty, 0..1), [true]);
+        assert_eq!(arrived(&mut dataplane, 0..1), [true]);
     }
 }

@@ -1,7 +1,6 @@
 //! Attaching to interfaces, by pinned links that outlive the daemon.
 
 use std::error::Error as StdError;
-use std::fs;
 
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode as Mode};
@@ -47,19 +46,32 @@ fn update(program: &mut Xdp, pin: &LinkPin) -> Result<(), Box<dyn StdError>> {
     Ok(())
 }
 
-/// Attaches, unless the program is attached in a mode that will do.
+/// Attaches, unless the program is attached in a mode that will do. A change of mode, which has the
+/// interface without a program for a moment, is taken back if it fails.
 pub(super) fn attach(
     program: &mut Xdp,
     pins: &Pins,
     ifindex: u32,
     mode: XdpMode,
 ) -> Result<Attachment, Error> {
+    let mut before = None;
     for pin in pins.links()?.iter().filter(|pin| pin.ifindex == ifindex) {
-        if is_alive(pin)? && fits(mode, pin.attachment) {
-            return Ok(pin.attachment);
+        if is_alive(pin)? {
+            if fits(mode, pin.attachment) {
+                return Ok(pin.attachment);
+            }
+            before = Some(pin.attachment);
         }
         unpin(pin)?;
     }
+    let attached = attach_anew(program, pins, ifindex, mode);
+    if let (Err(_), Some(before)) = (&attached, before) {
+        attach_as(program, pins, ifindex, before)?;
+    }
+    attached
+}
+
+fn attach_anew(program: &mut Xdp, pins: &Pins, ifindex: u32, mode: XdpMode) -> Result<Attachment, Error> {
     match mode {
         XdpMode::Native => attach_as(program, pins, ifindex, Attachment::Native),
         XdpMode::Generic => attach_as(program, pins, ifindex, Attachment::Generic),
@@ -78,6 +90,11 @@ pub(super) fn attach(
 /// Detaches; nothing to do is fine.
 pub(super) fn detach(pins: &Pins, ifindex: u32) -> Result<(), Error> {
     pins.links()?.iter().filter(|pin| pin.ifindex == ifindex).try_for_each(unpin)
+}
+
+/// Detaches everywhere.
+pub(super) fn detach_all(pins: &Pins) -> Result<(), Error> {
+    pins.links()?.iter().try_for_each(unpin)
 }
 
 /// Interfaces that run the program.
@@ -132,11 +149,16 @@ fn is_alive(pin: &LinkPin) -> Result<bool, Error> {
     }
 }
 
+/// Detaches before it returns: the kernel lets go of a link at once when its last descriptor is
+/// closed, but some time later when its last pin is removed (`bpf_link_put` in
+/// kernel/bpf/syscall.c defers that).
 fn unpin(pin: &LinkPin) -> Result<(), Error> {
-    fs::remove_file(&pin.path).map_err(|cause| {
+    let trouble = |cause: &(dyn StdError + 'static)| {
         let what = format!("cannot remove the pinned link {}", pin.path.display());
-        error::setup(what, &cause, "remove it by hand; that detaches the program")
-    })
+        error::setup(what, cause, "remove it by hand; that detaches the program")
+    };
+    let link = PinnedLink::from_pin(&pin.path).map_err(|cause| trouble(&cause))?;
+    link.unpin().map(drop).map_err(|cause| trouble(&cause))
 }
 
 /// What drivers say who cannot: no XDP at all, not with this MTU, not with so few queues.
@@ -170,7 +192,8 @@ fn cannot_attach(ifindex: u32, cause: &ProgramError) -> Error {
 /// Its name if it has one here, else its number.
 fn interface(ifindex: u32) -> String {
     match if_indextoname(ifindex) {
-        Ok(name) => name.to_string_lossy().into_owned(),
-        Err(_) => format!("interface {ifindex}"),
+        // nix 0.31 answers with an empty name for an index that nobody has.
+        Ok(name) if !name.is_empty() => name.to_string_lossy().into_owned(),
+        _ => format!("interface {ifindex}"),
     }
 }

@@ -67,7 +67,7 @@ impl Bpf {
         match pins.found()? {
             Found::All => Self::take_over(&pins, &options.sizes),
             Found::Half => {
-                pins.remove()?;
+                remove(&pins)?;
                 let (bpf, mut takeover) = Self::create(&pins, &options.sizes)?;
                 takeover.notes.push("removed what a start that was interrupted had left".to_owned());
                 Ok((bpf, takeover))
@@ -78,7 +78,7 @@ impl Bpf {
 
     /// Removes links, program and maps: the interfaces are as if there had been no load balancer.
     pub fn remove(pin_dir: &Path) -> Result<(), Error> {
-        Pins::new(pin_dir).remove()
+        remove(&Pins::new(pin_dir))
     }
 
     fn create(pins: &Pins, sizes: &Limits) -> Result<(Self, Takeover), Error> {
@@ -91,7 +91,7 @@ impl Bpf {
         match made {
             Ok(bpf) => Ok((bpf, Takeover::default())),
             Err(error) => {
-                if let Err(also) = pins.remove() {
+                if let Err(also) = remove(pins) {
                     tracing::warn!(%also, "the pins of a failed start stay; the next one removes them");
                 }
                 Err(error)
@@ -136,6 +136,12 @@ impl Bpf {
         program(&mut self.ebpf, INGRESS)?.pin(&next).map_err(|cause| trouble(&cause))?;
         fs::rename(&next, &place).map_err(|cause| trouble(&cause))
     }
+}
+
+/// Links first: without them no packet needs the rest, and a kill in between leaves what can be taken over.
+fn remove(pins: &Pins) -> Result<(), Error> {
+    links::detach_all(pins)?;
+    pins.remove()
 }
 
 /// The object that this binary was built around.

@@ -101,12 +101,11 @@ impl Pins {
         Ok(links)
     }
 
-    /// Removes everything: links first, so that no program runs on maps that are going.
+    /// Removes program, maps and folders; the links must have gone.
     pub(super) fn remove(&self) -> Result<(), Error> {
-        let links = self.links()?.into_iter().map(|link| link.path);
         let maps = map::ALL.iter().map(|name| self.map(name));
-        links
-            .chain([self.next_program(), self.program()])
+        [self.next_program(), self.program()]
+            .into_iter()
             .chain(maps)
             .try_for_each(|path| unless_absent(fs::remove_file(path)))
             .and_then(|()| {
