@@ -10,9 +10,9 @@ use super::output::{Format, print};
 use super::validate::load;
 use crate::api::types::{Applied, Apply, Source};
 
-/// Puts a configuration into force: all of it or nothing.
+/// Put a configuration into force, all of it or nothing, and say what changed
 ///
-/// Returns once packets see it, and says what changed. The file is the whole truth: what it does not
+/// Returns once packets see it. The file is the whole truth: what it does not
 /// name does not exist afterwards. Open connections stay with their backend.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

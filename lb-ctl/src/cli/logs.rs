@@ -7,10 +7,10 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::Fault;
 
-/// What is logged and how.
+/// What is logged, and how.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Log")]
-pub(super) struct Arguments {
+pub(super) struct Log {
     /// Form of the log on standard error
     #[arg(long, env = "LBCTL_LOG_FORMAT", default_value = "text", hide_env_values = true)]
     log_format: Format,
@@ -31,7 +31,7 @@ enum Format {
     Json,
 }
 
-impl Arguments {
+impl Log {
     pub(super) fn start(&self) -> Result<(), Fault> {
         let filter = EnvFilter::try_new(&self.log_level).map_err(|error| {
             Fault::Input(format!(

@@ -26,7 +26,7 @@ pub use status::{View, render};
 /// `lbctl serve` runs the daemon; the other verbs talk to it. Traffic flows in the kernel and goes on
 /// while no daemon runs. Several instances can live on one host, each in its own network namespace.
 #[derive(Debug, Parser)]
-#[command(name = "lbctl", version, max_term_width = 100, propagate_version = false, after_help = EXIT_CODES)]
+#[command(name = "lbctl", bin_name = "lbctl", version, max_term_width = 100, propagate_version = false, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     instance: Instance,
@@ -44,17 +44,12 @@ First steps:
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run the daemon in the foreground; as root
     Serve(serve::Arguments),
-    /// Put a configuration into force, and say what changed
     Apply(apply::Arguments),
-    /// Check a configuration; needs neither daemon nor root
     Validate(validate::Arguments),
-    /// Show rules, members, interfaces and what happens to packets
     Status(status::Arguments),
     /// Remove program, links and maps of an instance whose daemon does not run; as root
     Detach,
-    /// Show the versions of this client and of the daemon
     Version(version::Arguments),
 }
 
@@ -75,4 +70,16 @@ pub fn run() -> ExitCode {
         Verb::Version(arguments) => version::run(&cli.instance, &arguments),
     };
     done.map_or_else(|fault| fault.tell(), |()| ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_agrees_with_itself() {
+        Cli::command().debug_assert();
+    }
 }

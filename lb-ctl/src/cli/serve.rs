@@ -7,10 +7,10 @@ use clap::Args;
 use super::fault::Fault;
 use super::input::read_sources;
 use super::instance::Instance;
-use super::logs;
+use super::logs::Log;
 use crate::daemon::{self, Error, Options, Sizes};
 
-/// Runs the daemon in the foreground, as root.
+/// Run the daemon in the foreground; as root
 ///
 /// It attaches XDP where the configuration needs it, probes members, and answers the other verbs.
 /// SIGTERM and Ctrl-C stop it; traffic goes on without it, and the next `lbctl serve` takes over
@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     detach_on_exit: bool,
     #[command(flatten)]
-    log: logs::Arguments,
+    log: Log,
     #[command(flatten)]
     room: Room,
 }

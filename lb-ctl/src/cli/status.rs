@@ -11,7 +11,7 @@ use super::output::{Format, colours, print};
 
 pub use render::{View, render};
 
-/// Shows rules, members, interfaces and what happens to packets.
+/// Show rules, members, interfaces and what happens to packets
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Form of the answer

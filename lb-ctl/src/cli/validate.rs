@@ -10,7 +10,7 @@ use super::output::{Format, print};
 use crate::config::model::Access;
 use crate::config::{self, Config, Source};
 
-/// Checks a configuration and reports everything that is wrong with it.
+/// Check a configuration and report everything that is wrong with it; needs neither daemon nor root
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// File or folder, or - for standard input; may be given several times, all are merged

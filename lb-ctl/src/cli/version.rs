@@ -9,7 +9,7 @@ use super::instance::{Instance, wait_for};
 use super::output::{Format, print};
 use crate::api::types::Version;
 
-/// Shows the versions of this client and of the daemon, if one is reachable.
+/// Show the versions of this client and of the daemon, if one is reachable
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Form of the answer

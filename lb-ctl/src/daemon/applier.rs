@@ -97,14 +97,8 @@ impl Control for Applier {
 
     async fn apply(&self, apply: Apply) -> Result<Applied, Refusal> {
         let outcome = self.ledger.apply(apply, async |config| self.reconciler.apply(config).await).await;
-        match &outcome {
-            Ok(applied) => tracing::info!(
-                generation = applied.generation,
-                changes = applied.changes.len(),
-                microseconds = applied.microseconds,
-                "applied"
-            ),
-            Err(refusal) => tracing::warn!("not applied: {}", refusal.failure().message),
+        if let Err(refusal) = &outcome {
+            tracing::warn!("not applied: {}", refusal.failure().message);
         }
         outcome
     }

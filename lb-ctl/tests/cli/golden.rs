@@ -1,0 +1,146 @@
+//! The status as people read it, letter by letter.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use lb_ctl::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Transition};
+use lb_ctl::cli::{View, render};
+
+const PLAIN: View = View { colours: false, width: None };
+
+fn rule(name: &str, protocol: &str, port: u16) -> Rule {
+    Rule {
+        name: name.to_owned(),
+        protocol: protocol.to_owned(),
+        address: Ipv4Addr::new(203, 0, 113, 10),
+        port,
+        pool: "web".to_owned(),
+        backend_port: 8080,
+        distribution: "5-tuple".to_owned(),
+        access: "open".to_owned(),
+        members: 3,
+        accepting: 2,
+        inbound: Packets { packets: 1_234_567, bytes: 987_654_321 },
+        replies: Packets::default(),
+        opened: 45_678,
+        opened_per_second: 1234.56,
+        packets_per_second: 98_765.4,
+        transition: None,
+    }
+}
+
+fn member(name: &str, last: u8, state: &str, reason: &str) -> Member {
+    Member {
+        pool: "web".to_owned(),
+        name: name.to_owned(),
+        address: Ipv4Addr::new(10, 0, 1, last),
+        weight: 1,
+        probe: Some("web".to_owned()),
+        state: state.to_owned(),
+        reason: reason.to_owned(),
+        since_seconds: Some(8_100),
+        opened: 15_226,
+        next_hop: "02:00:00:00:01:0b on eth1".to_owned(),
+    }
+}
+
+/// A load balancer in the middle of everything.
+pub(crate) fn busy() -> Status {
+    let moving = Transition { seconds_left: 8_090, prolonged: 2 };
+    let closed = Rule { access: "closed".to_owned(), opened_per_second: 0.0, ..rule("dns", "udp", 8080) };
+    let mut unprobed = member("web-3", 13, "down", "admin state down");
+    (unprobed.probe, unprobed.since_seconds, unprobed.opened) = (None, None, 7);
+    unprobed.next_hop = "no route".to_owned();
+    let packets = |packets| Packets { packets, bytes: packets * 60 };
+    Status {
+        instance: "default".to_owned(),
+        version: "0.1.0".to_owned(),
+        generation: 3,
+        uptime_seconds: 273_600,
+        interfaces: vec![
+            Interface { name: "eth0".to_owned(), ifindex: 2, mode: "native".to_owned() },
+            Interface { name: "eth1".to_owned(), ifindex: 3, mode: "generic".to_owned() },
+        ],
+        rules: vec![Rule { transition: Some(moving), ..rule("http", "tcp", 80) }, closed],
+        members: vec![
+            member("web-1", 11, "up", "HTTP 200"),
+            member("web-2", 12, "unknown", "not probed yet"),
+            unprobed,
+        ],
+        exceptions: Exceptions {
+            confirmed: 12,
+            confirmed_room: 262_144,
+            pending: 1_500,
+            pending_room: 131_072,
+        },
+        reasons: BTreeMap::from([
+            ("ToMember".to_owned(), packets(1_234_567)),
+            ("NoRule".to_owned(), packets(42)),
+            ("AccessDenied".to_owned(), packets(10_000)),
+        ]),
+        events: BTreeMap::new(),
+        warnings: vec!["rule dns: closed, because it has no access list; nobody can use it".to_owned()],
+    }
+}
+
+#[test]
+fn a_busy_load_balancer() {
+    let expected = "\
+default: lbctl 0.1.0, up 3d4h, generation 3
+XDP on: eth0 (native), eth1 (generic)
+
+RULE  PROTO  FRONTEND           POOL       UP  NEW/S  PKTS/S  OPENED  STATE
+http  tcp    203.0.113.10:80    web:8080  2/3   1.2k   98.8k   45.7k  in transition, 2h14m left, prolonged 2x
+dns   udp    203.0.113.10:8080  web       2/3      0   98.8k   45.7k  closed: no access list
+
+MEMBER     ADDRESS    PROBE  STATE    SINCE  OPENED  NEXT HOP                   WHY
+web/web-1  10.0.1.11  web    up       2h15m   15.2k  02:00:00:00:01:0b on eth1  HTTP 200
+web/web-2  10.0.1.12  web    unknown  2h15m   15.2k  02:00:00:00:01:0b on eth1  not probed yet
+web/web-3  10.0.1.13  -      down         -       7  no route                   admin state down
+
+EXCEPTIONS  12 of 262.1k proven, 1.5k of 131.1k waiting for proof
+DROPPED  REASON
+  10.0k  AccessDenied  The rule's access list does not allow the source.
+     42  NoRule        To a frontend, but no rule has this protocol and port.
+
+warning: rule dns: closed, because it has no access list; nobody can use it
+";
+    assert_eq!(render(&busy(), PLAIN), expected);
+}
+
+#[test]
+fn an_empty_one_says_so_in_few_lines() {
+    let empty = Status {
+        interfaces: vec![],
+        rules: vec![],
+        members: vec![],
+        reasons: BTreeMap::new(),
+        warnings: vec![],
+        generation: 0,
+        uptime_seconds: 5,
+        ..busy()
+    };
+    let expected = "\
+default: lbctl 0.1.0, up 5s, generation 0
+XDP on: none yet
+
+EXCEPTIONS  12 of 262.1k proven, 1.5k of 131.1k waiting for proof
+DROPPED     nothing
+";
+    assert_eq!(render(&empty, PLAIN), expected);
+}
+
+#[test]
+fn a_narrow_screen_cuts_lines_and_colours_do_not_count() {
+    let view = View { colours: true, width: Some(40) };
+    let text = render(&busy(), view);
+    let visible = |line: &str| {
+        let plain = ["\x1b[0m", "\x1b[1m", "\x1b[31m", "\x1b[33m"]
+            .iter()
+            .fold(line.to_owned(), |l, code| l.replace(code, ""));
+        plain.chars().count()
+    };
+    assert!(text.lines().all(|line| visible(line) <= 40), "{text}");
+    assert!(text.contains("\x1b[31mweb/web-3  10.0.1.13  -      down       …\x1b[0m\n"), "{text}");
+    assert!(!render(&busy(), PLAIN).contains('\x1b'));
+}
