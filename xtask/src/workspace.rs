@@ -1,16 +1,17 @@
 //! Where things lie in this repository.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 
 /// The folder with the workspace's `Cargo.toml`.
+///
+/// What cargo says now comes before what it said to the compiler: checkouts that share a
+/// `CARGO_TARGET_DIR` may run each other's program.
 pub(crate) fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest).to_path_buf()
+    let now = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let manifest = now.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    manifest.parent().unwrap_or(&manifest).to_path_buf()
 }
 
 /// Where cargo puts what it builds, `CARGO_TARGET_DIR` respected.
