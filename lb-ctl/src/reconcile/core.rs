@@ -126,8 +126,8 @@ impl Core {
     /// Brings the maps to what the configuration, the host and the flows ask for now.
     pub(super) fn converge(&mut self, settled: &BTreeSet<Service>, now: Instant) -> Result<(), ApplyError> {
         let failed = |error: Error| ApplyError::Failed(error.to_string());
-        let Some(config) = &self.config else { return Ok(()) };
         self.let_packets_leave();
+        let Some(config) = &self.config else { return Ok(()) };
         let carried = flows::carried(self.dataplane.as_ref(), &self.observed).map_err(failed)?;
         let input = Input {
             config,
