@@ -111,10 +111,10 @@ fn untouched<T: Tables>(direct: &Flow<'_>, segment: &Segment, tables: &T) -> boo
 
 /// Notes what a reply says of the exception that its flow may be.
 #[inline(never)]
-fn follow<T: Tables>(flow: &Flow<'_>, segment: &Segment, owner: &Owner, tables: &T) {
+fn follow<T: Tables>(flow: &Flow<'_>, segment: &Segment, member: MemberId, tables: &T) {
     if segment.flags.accepts()
         && let Some(entry) = flow.pending(tables)
-        && entry.word().target().member == owner.member
+        && entry.word().target().member == member
     {
         entry.set_member_seq(segment.seq.wrapping_add(1));
         let word = entry.word();
@@ -126,7 +126,7 @@ fn follow<T: Tables>(flow: &Flow<'_>, segment: &Segment, owner: &Owner, tables: 
         }
     } else if let Some(entry) = flow.pending(tables)
         && entry.word().has(FlowWord::USABLE)
-        && entry.word().target().member == owner.member
+        && entry.word().target().member == member
         && !segment.flags.has(TcpFlags::RST | TcpFlags::SYN)
     {
         flow.promote(&entry, segment, Side::Member, tables);
