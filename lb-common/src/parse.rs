@@ -107,8 +107,9 @@ pub struct Segment {
     pub seq: u32,
     /// Acknowledgement number.
     pub ack: u32,
-    /// Whether data follow the header.
-    pub data: bool,
+    /// Bytes behind the header. Not whether there are any: in the spare values of a `bool` the compiler
+    /// hides what a `Result` says, and cuts the rest of the headers into bytes.
+    pub payload: u16,
 }
 
 /// All that the pipeline knows of a packet.
@@ -187,7 +188,7 @@ fn tcp<F: Window>(frame: &F, ip: &Ip, length: u16) -> Result<Headers, Reason> {
             flags: TcpFlags(b[13]),
             seq: u32::from_be_bytes([b[4], b[5], b[6], b[7]]),
             ack: u32::from_be_bytes([b[8], b[9], b[10], b[11]]),
-            data: header < length,
+            payload: length - header,
         },
         checksum: u16::from_ne_bytes([b[16], b[17]]),
     })
