@@ -3,7 +3,7 @@
 //! Read [`pipeline`] first: it is a packet's way on one page. The two seams to the outside are
 //! [`window`] (the bytes of a frame) and [`tables`] (the maps).
 #![cfg_attr(not(any(test, feature = "testkit")), no_std)]
-#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(target_arch = "bpf", allow(internal_features, reason = "see abi::cell"))]
 #![warn(missing_docs)]
 
@@ -24,3 +24,4 @@ pub mod testkit;
 pub mod track;
 pub mod units;
 pub mod window;
+pub mod words;

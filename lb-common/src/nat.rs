@@ -5,6 +5,7 @@ use crate::outcome::NextHop;
 use crate::parse::{ETH_LEN, Headers, L4};
 use crate::units::{Addr, Port};
 use crate::window::Window;
+use crate::words::{put_half, put_word};
 
 /// Where the addresses of an IPv4 header begin.
 const SOURCE: usize = ETH_LEN + 12;
@@ -81,16 +82,16 @@ impl Rewrite {
     #[inline(always)]
     pub fn apply<F: Window>(&self, frame: &mut F) -> Option<()> {
         let checksum = if self.udp { UDP_CHECKSUM } else { TCP_CHECKSUM };
-        *frame.view_mut::<2>(checksum)? = self.l4_checksum.to_ne_bytes();
+        put_half::<0, 2>(frame.view_mut(checksum)?, self.l4_checksum);
         // From the addresses to the ports: 12 bytes that lie side by side.
         let b: &mut [u8; 12] = frame.view_mut(SOURCE)?;
-        b[0..4].copy_from_slice(&self.source.wire());
-        b[4..8].copy_from_slice(&self.destination.wire());
-        b[8..10].copy_from_slice(&self.source_port.wire());
-        b[10..12].copy_from_slice(&self.destination_port.wire());
+        put_word::<0, 12>(b, self.source.word());
+        put_word::<4, 12>(b, self.destination.word());
+        put_half::<8, 12>(b, self.source_port.word());
+        put_half::<10, 12>(b, self.destination_port.word());
         let b: &mut [u8; 4] = frame.view_mut(ETH_LEN + 8)?;
         b[0] = self.ttl;
-        b[2..4].copy_from_slice(&self.ip_checksum.to_ne_bytes());
+        put_half::<2, 4>(b, self.ip_checksum);
         Some(())
     }
 }

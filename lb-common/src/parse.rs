@@ -6,6 +6,7 @@ use crate::hash::Tuple;
 use crate::reason::Reason;
 use crate::units::{Addr, Port};
 use crate::window::Window;
+use crate::words::{half, word};
 
 /// Bytes of an Ethernet header.
 pub const ETH_LEN: usize = 14;
@@ -18,7 +19,7 @@ pub const TCP: u8 = 6;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
 
-const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
+const ETHERTYPE_IPV4: u16 = 0x0800;
 const TCP_LEN: u16 = 20;
 const UDP_LEN: u16 = 8;
 
@@ -47,18 +48,18 @@ pub struct Ip {
 #[inline(always)]
 pub fn ipv4<F: Window>(frame: &F) -> Result<Ip, Reason> {
     let b: &[u8; L4] = frame.view(0).ok_or(Reason::Truncated)?;
-    if [b[12], b[13]] != ETHERTYPE_IPV4 {
+    if u16::from_be(half::<12, L4>(b)) != ETHERTYPE_IPV4 {
         return Err(Reason::NotIpv4);
     }
     Ok(Ip {
         version_length: b[14],
-        total_length: u16::from_be_bytes([b[16], b[17]]),
-        fragment: u16::from_be_bytes([b[20], b[21]]),
+        total_length: u16::from_be(half::<16, L4>(b)),
+        fragment: u16::from_be(half::<20, L4>(b)),
         ttl: b[22],
         protocol: b[23],
-        checksum: u16::from_ne_bytes([b[24], b[25]]),
-        source: Addr::from_wire([b[26], b[27], b[28], b[29]]),
-        destination: Addr::from_wire([b[30], b[31], b[32], b[33]]),
+        checksum: half::<24, L4>(b),
+        source: Addr::from_word(word::<26, L4>(b)),
+        destination: Addr::from_word(word::<30, L4>(b)),
     })
 }
 
@@ -107,8 +108,9 @@ pub struct Segment {
     pub seq: u32,
     /// Acknowledgement number.
     pub ack: u32,
-    /// Whether data follow the header.
-    pub data: bool,
+    /// Bytes behind the header. Not whether there are any: in the spare values of a `bool` the compiler
+    /// hides what a `Result` says, and cuts the rest of the headers into bytes.
+    pub payload: u16,
 }
 
 /// All that the pipeline knows of a packet.
@@ -181,30 +183,30 @@ fn tcp<F: Window>(frame: &F, ip: &Ip, length: u16) -> Result<Headers, Reason> {
     }
     Ok(Headers {
         ip: *ip,
-        source_port: Port::from_wire([b[0], b[1]]),
-        destination_port: Port::from_wire([b[2], b[3]]),
+        source_port: Port::from_word(half::<0, _>(b)),
+        destination_port: Port::from_word(half::<2, _>(b)),
         segment: Segment {
             flags: TcpFlags(b[13]),
-            seq: u32::from_be_bytes([b[4], b[5], b[6], b[7]]),
-            ack: u32::from_be_bytes([b[8], b[9], b[10], b[11]]),
-            data: header < length,
+            seq: u32::from_be(word::<4, _>(b)),
+            ack: u32::from_be(word::<8, _>(b)),
+            payload: length - header,
         },
-        checksum: u16::from_ne_bytes([b[16], b[17]]),
+        checksum: half::<16, _>(b),
     })
 }
 
 #[inline(always)]
 fn udp<F: Window>(frame: &F, ip: &Ip, length: u16) -> Result<Headers, Reason> {
     let b: &[u8; UDP_LEN as usize] = frame.view(L4).ok_or(Reason::BadLength)?;
-    let said = u16::from_be_bytes([b[4], b[5]]);
+    let said = u16::from_be(half::<4, _>(b));
     if said < UDP_LEN || said > length {
         return Err(Reason::BadLength);
     }
     Ok(Headers {
         ip: *ip,
-        source_port: Port::from_wire([b[0], b[1]]),
-        destination_port: Port::from_wire([b[2], b[3]]),
+        source_port: Port::from_word(half::<0, _>(b)),
+        destination_port: Port::from_word(half::<2, _>(b)),
         segment: Segment::default(),
-        checksum: u16::from_ne_bytes([b[6], b[7]]),
+        checksum: half::<6, _>(b),
     })
 }

@@ -30,7 +30,7 @@ fn decide<F: Window, T: Tables>(frame: &mut F, tables: &T, jiffies: u64) -> Resu
             outbound(frame, &headers, owner, reverse, root, tables, jiffies)
         }
         Way::Direct(headers, reverse) => {
-            reply::direct(&headers, reverse, root, tables, jiffies);
+            reply::direct(&{ headers }, reverse, root, tables, jiffies);
             Err(Reason::Direct)
         }
     }

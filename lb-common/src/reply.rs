@@ -56,10 +56,10 @@ pub fn rewrites<T: Tables>(
     if !marked {
         return Ok(());
     }
-    if untouched(&direct, segment, tables) {
+    if untouched(&{ direct }, &{ *segment }, tables) {
         return Err(Reason::Direct);
     }
-    follow(&direct.with_key(&balanced), segment, owner.member, tables);
+    follow(&direct.with_key(&balanced), &{ *segment }, owner.member, tables);
     Ok(())
 }
 

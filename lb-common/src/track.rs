@@ -21,6 +21,7 @@ pub enum Side {
 }
 
 /// A flow and the moment at which a packet of it is looked at.
+#[derive(Clone, Copy)]
 pub struct Flow<'r> {
     /// Key of both tables.
     pub key: FlowKey,
@@ -195,7 +196,7 @@ pub fn after(word: FlowWord, segment: &Segment, side: Side) -> FlowWord {
     let word = word.without(FlowWord::RST);
     if segment.flags.has(TcpFlags::FIN) {
         word.with(fin)
-    } else if segment.data {
+    } else if segment.payload > 0 {
         word.without(fin)
     } else {
         word

@@ -6,6 +6,13 @@
 pub struct Addr(u32);
 
 impl Addr {
+    /// From the bytes of a header in one word, as `words` reads them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_word(word: u32) -> Self {
+        Self(word)
+    }
+
     /// From the bytes of a header.
     #[inline(always)]
     #[must_use]
@@ -34,6 +41,13 @@ impl Addr {
 pub struct Port(u16);
 
 impl Port {
+    /// From the bytes of a header in one word, as `words` reads them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_word(word: u16) -> Self {
+        Self(word)
+    }
+
     /// From the bytes of a header.
     #[inline(always)]
     #[must_use]

@@ -30,8 +30,10 @@ use lb_common::{
 static ROOT: Array<Root> = Array::with_max_entries(1, 0);
 #[map(name = "lb_sieve")]
 static SIEVE: Array<[u64; sieve::WORDS]> = Array::with_max_entries(1, 0);
+// The keys of rules and reverse entries are whole words: one that is written in pieces keeps the
+// hash function waiting, which reads it in other pieces.
 #[map(name = "lb_rules")]
-static RULES: HashMap<RuleKey, Rule> = HashMap::with_max_entries(16_384, 0);
+static RULES: HashMap<u64, Rule> = HashMap::with_max_entries(16_384, 0);
 #[map(name = "lb_addresses")]
 static ADDRESSES: HashMap<Addr, AddressFlags> = HashMap::with_max_entries(16_384, 0);
 #[map(name = "lb_access")]
@@ -45,7 +47,7 @@ static MEMBER: Array<Member> = Array::with_max_entries(MEMBERS, 0);
 #[map(name = "lb_owners")]
 static OWNERS: HashMap<Addr, Owner> = HashMap::with_max_entries(MEMBERS, 0);
 #[map(name = "lb_reverse")]
-static REVERSE: HashMap<ReverseKey, Reverse> = HashMap::with_max_entries(65_536, 0);
+static REVERSE: HashMap<u64, Reverse> = HashMap::with_max_entries(65_536, 0);
 #[map(name = "lb_marks")]
 static MARKS: Array<[u16; MARKS_PER_WORD as usize]> =
     Array::with_max_entries((1 << MARK_BITS) / MARKS_PER_WORD, 0);
@@ -95,7 +97,7 @@ impl Tables for KernelTables<'_> {
     fn rule(&self, key: &RuleKey) -> Option<&Rule> {
         // SAFETY: user space never changes a rule that a packet can find, it writes those of the
         // next epoch; a deleted one is not reused before all running programs have ended (RCU).
-        unsafe { RULES.get(key) }
+        unsafe { RULES.get(key.word()) }
     }
 
     #[inline(always)]
@@ -144,7 +146,7 @@ impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn reverse(&self, key: &ReverseKey) -> Option<&Reverse> {
         // SAFETY: address and port of an entry never change while a reply can need it.
-        unsafe { REVERSE.get(key) }
+        unsafe { REVERSE.get(key.word()) }
     }
 
     #[inline(always)]

@@ -17,6 +17,9 @@ use crate::{
     shell, workspace,
 };
 
+/// Packages that only build for the kernel.
+pub(crate) const FOR_KERNEL: [&str; 2] = ["lb-ebpf", "lb-benches-ebpf"];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Build lbctl for use, not for debugging; the eBPF object is always built so
@@ -39,8 +42,7 @@ pub(crate) fn ebpf(toolchain: &Toolchain) -> Result<PathBuf> {
     // Before the build: what is edited during it counts as changed.
     let made_from = sources::digest(&workspace::root()).context("cannot read the sources")?;
     let start = Instant::now();
-    shell::run(cargo_for_bpf("build", toolchain).args(["--release", "--bin", "lb-ebpf"]))?;
-    let built = workspace::ebpf_dir().join("build").join(target_triple()).join("release/lb-ebpf");
+    let built = package_for_bpf("lb-ebpf", toolchain)?;
     let object = workspace::ebpf_object();
     if publish(&built, &made_from, &object)? {
         println!("built the eBPF object in {}", shell::time(start.elapsed()));
@@ -48,14 +50,31 @@ pub(crate) fn ebpf(toolchain: &Toolchain) -> Result<PathBuf> {
     Ok(object)
 }
 
-/// A cargo call for the eBPF package and the BPF target.
-pub(crate) fn cargo_for_bpf(subcommand: &str, toolchain: &Toolchain) -> Command {
+/// Builds what `cargo xtask bench` runs around the program.
+pub(crate) fn bench_harness(toolchain: &Toolchain) -> Result<PathBuf> {
+    let _lock = workspace::lock()?;
+    package_for_bpf("lb-benches-ebpf", toolchain)
+}
+
+/// Builds a package's program of the same name; returns where cargo puts it.
+fn package_for_bpf(package: &str, toolchain: &Toolchain) -> Result<PathBuf> {
+    shell::run(cargo_for_bpf("build", package, toolchain).args(["--release", "--bin", package]))?;
+    Ok(workspace::ebpf_dir().join("build").join(target_triple()).join("release").join(package))
+}
+
+/// All packages but those.
+pub(crate) fn on_this_machine(cargo: &mut Command) -> &mut Command {
+    cargo.arg("--workspace").args(FOR_KERNEL.map(|package| format!("--exclude={package}")))
+}
+
+/// A cargo call for an eBPF package and the BPF target.
+pub(crate) fn cargo_for_bpf(subcommand: &str, package: &str, toolchain: &Toolchain) -> Command {
     let triple = target_triple();
     let linker_key = format!("CARGO_TARGET_{}_LINKER", triple.replace('-', "_").to_uppercase());
     let mut cargo = shell::cargo();
     cargo
         .current_dir(workspace::root())
-        .args([subcommand, "--package", "lb-ebpf", "--target", triple])
+        .args([subcommand, "--package", package, "--target", triple])
         .args(["-Z", "build-std=core", "--target-dir"])
         .arg(workspace::ebpf_dir().join("build"))
         // `-Z build-std` is not stable yet; the compiler is, and stays the pinned one.

@@ -61,8 +61,10 @@ fn clippy() -> Result<()> {
 /// The same sources read otherwise: without std, and with what is only there for the kernel.
 fn clippy_for_bpf() -> Result<()> {
     let toolchain = setup::ensure(Need::Build)?;
-    let mut clippy = build::cargo_for_bpf("clippy", &toolchain);
-    shell::run(clippy.args(["--release", "--", "--deny", "warnings"]))
+    build::FOR_KERNEL.iter().try_for_each(|package| {
+        let mut clippy = build::cargo_for_bpf("clippy", package, &toolchain);
+        shell::run(clippy.args(["--release", "--", "--deny", "warnings"]))
+    })
 }
 
 fn doc() -> Result<()> {
@@ -79,10 +81,9 @@ fn cargo() -> Command {
     cargo
 }
 
-/// All packages but the one that is only for the kernel.
 fn on_this_machine(subcommand: &str) -> Command {
     let mut cargo = cargo();
-    cargo.args([subcommand, "--locked", "--workspace", "--exclude", "lb-ebpf"]);
+    build::on_this_machine(cargo.args([subcommand, "--locked"]));
     cargo
 }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything that a developer runs.
 
+mod bench;
 mod build;
 mod check;
 mod ci;
@@ -25,6 +26,8 @@ enum Command {
     Run(run::Args),
     /// Run all tests that need no other kernel, set-up included
     Test(test::Args),
+    /// Measure what a packet costs in the XDP program
+    Bench(bench::Args),
     /// Check what a reviewer would have to remember
     Check,
     /// Run all that has to hold before a change is merged
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Build(args) => build::main(&args),
         Command::Run(args) => run::main(&args),
         Command::Test(args) => test::main(&args),
+        Command::Bench(args) => bench::main(&args),
         Command::Check => check::run(),
         Command::Ci(args) => ci::main(&args),
     };

@@ -32,6 +32,21 @@ pub struct ReverseKey {
 
 const _: () = assert!(size_of::<ReverseKey>() == 8);
 
+impl ReverseKey {
+    /// All its bytes in one word, in the order of memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(&self) -> u64 {
+        let head = self.group as u64;
+        let port = self.port.word() as u64;
+        if cfg!(target_endian = "little") {
+            head | port << 32 | (self.protocol as u64) << 48 | (self.reserved as u64) << 56
+        } else {
+            head << 32 | port << 16 | (self.protocol as u64) << 8 | self.reserved as u64
+        }
+    }
+}
+
 /// The frontend that the service is reached by. 16 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(C)]

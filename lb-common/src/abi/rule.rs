@@ -18,6 +18,21 @@ pub struct RuleKey {
 
 const _: () = assert!(size_of::<RuleKey>() == 8);
 
+impl RuleKey {
+    /// All its bytes in one word, in the order of memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(&self) -> u64 {
+        let head = self.address.word() as u64;
+        let port = self.port.word() as u64;
+        if cfg!(target_endian = "little") {
+            head | port << 32 | (self.protocol as u64) << 48 | (self.epoch as u64) << 56
+        } else {
+            head << 32 | port << 16 | (self.protocol as u64) << 8 | self.epoch as u64
+        }
+    }
+}
+
 /// What of the tuple chooses the slot (S-DIST-1..3), as a number for [`View::mode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

@@ -71,9 +71,7 @@ pub(crate) fn doc_tests(filter: Option<&str>) -> Command {
 
 fn all_tests(subcommand: &str) -> Command {
     let mut cargo = shell::cargo();
-    cargo
-        .current_dir(workspace::root())
-        .args([subcommand, "--workspace", "--exclude", "lb-ebpf"])
+    build::on_this_machine(cargo.current_dir(workspace::root()).arg(subcommand))
         .args(["--features", &format!("{PACKAGE}/{PRIVILEGED}")]);
     cargo
 }

@@ -1,0 +1,117 @@
+//! The program under test: loaded as shipped, its maps filled, its counters read.
+
+use std::{ops::Deref, path::Path};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuValues, lpm_trie::Key},
+    programs::Xdp,
+};
+use lb_common::{
+    abi::{AccessKey, Counter, SLOTS_PER_WORD, map},
+    reason::Reason,
+};
+
+use crate::scene::Scene;
+
+/// A map's value or key: any of the plain structs of `lb_common::abi`.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Plain<T>(T);
+
+// SAFETY: used for the types of `lb_common::abi` alone, which have no implicit padding and are
+// valid for any bytes.
+unsafe impl<T: Copy + 'static> Pod for Plain<T> {}
+
+pub(crate) struct Subject {
+    pub(crate) name: String,
+    pub(crate) verified_insns: u32,
+    ebpf: Ebpf,
+}
+
+impl Subject {
+    pub(crate) fn load(object: &Path, scene: &Scene) -> Result<Self> {
+        let loading = || format!("cannot load {}", object.display());
+        let mut ebpf = Ebpf::load_file(object).with_context(loading)?;
+        let program = program(&mut ebpf)?;
+        program.load().with_context(loading)?;
+        let verified_insns = program
+            .info()?
+            .verified_instruction_count()
+            .context("this kernel does not tell the verified instructions")?;
+        let name = object.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut subject = Self { name, verified_insns, ebpf };
+        subject.fill(scene).with_context(|| format!("cannot fill the maps of {}", object.display()))?;
+        Ok(subject)
+    }
+
+    pub(crate) fn program(&mut self) -> Result<&mut Xdp> {
+        program(&mut self.ebpf)
+    }
+
+    /// Packets by reason so far.
+    pub(crate) fn reasons(&self) -> Result<Vec<u64>> {
+        let map = self.ebpf.map(map::REASONS).context("no map of reasons")?;
+        let counters: PerCpuArray<_, Plain<Counter>> = PerCpuArray::try_from(map)?;
+        let total = |index: usize| -> Result<u64> {
+            let values: PerCpuValues<Plain<Counter>> = counters.get(&u32::try_from(index)?, 0)?;
+            Ok(values.deref().iter().map(|counter| counter.0.packets).sum())
+        };
+        (0..Reason::ALL.len()).map(total).collect()
+    }
+}
+
+impl Subject {
+    fn fill(&mut self, scene: &Scene) -> Result<()> {
+        let state = &scene.state;
+        self.array(map::ROOT, [(0, state.root)])?;
+        self.array(map::SIEVE, [(0, *state.sieve())])?;
+        self.hash(map::RULES, state.rules.iter().map(|(key, rule)| (*key, *rule)))?;
+        self.hash(map::ADDRESSES, state.addresses.iter().map(|(key, flags)| (*key, *flags)))?;
+        self.hash(map::OWNERS, state.owners.iter().map(|(key, owner)| (*key, *owner)))?;
+        self.hash(map::REVERSE, state.reverse.iter().map(|(key, reverse)| (*key, *reverse)))?;
+        self.array(map::MEMBERS, state.members.iter().map(|(id, member)| (u32::from(id.0), *member)))?;
+        self.array(map::HEALTH, state.health.iter().map(|(index, word)| (*index, *word)))?;
+        for (base, ring) in &state.rings {
+            let words = ring.chunks(SLOTS_PER_WORD as usize).map(|chunk| {
+                let mut word = [0u16; SLOTS_PER_WORD as usize];
+                word.iter_mut().zip(chunk).for_each(|(slot, member)| *slot = member.0);
+                word
+            });
+            self.array(map::SLOTS, (base / SLOTS_PER_WORD..).zip(words))?;
+        }
+        let mut access: LpmTrie<_, Plain<AccessKey>, u32> =
+            LpmTrie::try_from(self.ebpf.map_mut(map::ACCESS).context("no map of access lists")?)?;
+        for entry in &state.access {
+            let key = AccessKey { list: entry.list.to_be_bytes(), address: entry.address };
+            access.insert(&Key::new(32 + u32::from(entry.length), Plain(key)), 1, 0)?;
+        }
+        Ok(())
+    }
+
+    fn array<V: Copy + 'static>(
+        &mut self,
+        name: &str,
+        entries: impl IntoIterator<Item = (u32, V)>,
+    ) -> Result<()> {
+        let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
+        let mut array: Array<_, Plain<V>> = Array::try_from(map)?;
+        entries.into_iter().try_for_each(|(index, value)| Ok(array.set(index, Plain(value), 0)?))
+    }
+
+    fn hash<K: Copy + 'static, V: Copy + 'static>(
+        &mut self,
+        name: &str,
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<()> {
+        let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
+        let mut hash: HashMap<_, Plain<K>, Plain<V>> = HashMap::try_from(map)?;
+        entries.into_iter().try_for_each(|(key, value)| Ok(hash.insert(Plain(key), Plain(value), 0)?))
+    }
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    let program = ebpf.program_mut("lb_ingress").context("the object has no program lb_ingress")?;
+    Ok(program.try_into()?)
+}
