@@ -80,10 +80,14 @@ pub(super) fn rows() -> Vec<Case> {
             .holds(0, 1),
         case("answers without further questions go on passing", lab())
             .client(datagram(), direct().and(Event::Suspended))
-            .wait(HANDSHAKE_LIFE + 1)
+            .wait(HANDSHAKE_LIFE)
             .member(1, named(1), direct())
-            .wait(LIFE)
+            .wait(HANDSHAKE_LIFE)
             .member(1, named(1), direct()),
+        case("an unanswered question past the frontend is soon forgotten", lab())
+            .client(datagram(), direct().and(Event::Suspended))
+            .wait(HANDSHAKE_LIFE + 1)
+            .member(1, named(1), to_client().of(DNS)),
         case(
             "an old question is forgotten",
             lab().pending(past_us(PEER, "10.0.1.11:5353", UDP).aged(LIFE + 1)),
