@@ -1,5 +1,6 @@
 //! Asks the daemon.
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use super::types::{Applied, Apply, Failure, Status, Version};
 /// A daemon that lives answers a question within this time.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Putting a configuration into force may wait for the kernel, and for an earlier one.
-const APPLY_TIME: Duration = Duration::from_secs(120);
+const APPLY_TIME: Duration = Duration::from_mins(2);
 /// No answer is longer.
 const MOST_BYTES: usize = 64 << 20;
 
@@ -124,13 +125,14 @@ impl Client {
 
     fn no_connection(&self, cause: io::Error) -> Error {
         let socket = self.socket.clone();
-        match cause.kind() {
-            io::ErrorKind::PermissionDenied => Error::NotPermitted { socket, cause },
-            _ => Error::Unreachable { socket, cause },
+        if cause.kind() == io::ErrorKind::PermissionDenied {
+            Error::NotPermitted { socket, cause }
+        } else {
+            Error::Unreachable { socket, cause }
         }
     }
 
-    fn broken(&self, what: impl ToString) -> Error {
+    fn broken(&self, what: impl Display) -> Error {
         Error::Broken { socket: self.socket.clone(), what: what.to_string() }
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::fault::Fault;
 use super::instance::{Instance, wait_for};
-use super::output::{Format, print};
+use super::output::{Format, lines, print};
 use super::validate::load;
 use crate::api::types::{Applied, Apply, Source};
 
@@ -34,18 +34,14 @@ pub(super) fn run(instance: &Instance, arguments: &Arguments) -> Result<(), Faul
 
 fn summary(applied: &Applied) -> String {
     let generation = applied.generation;
-    let mut text = if applied.changes.is_empty() {
-        format!("nothing changed: this was in force already (generation {generation})\n")
+    let head = if applied.changes.is_empty() {
+        format!("nothing changed: this was in force already (generation {generation})")
     } else {
-        format!("in force as generation {generation} after {}\n", duration(applied.microseconds))
+        format!("in force as generation {generation} after {}", duration(applied.microseconds))
     };
-    for change in &applied.changes {
-        text += &format!("  {change}\n");
-    }
-    for warning in &applied.warnings {
-        text += &format!("warning: {warning}\n");
-    }
-    text
+    let changes = applied.changes.iter().map(|change| format!("  {change}"));
+    let warnings = applied.warnings.iter().map(|warning| format!("warning: {warning}"));
+    lines(&std::iter::once(head).chain(changes).chain(warnings).collect::<Vec<_>>())
 }
 
 fn duration(microseconds: u64) -> String {

@@ -8,7 +8,7 @@ use crate::daemon;
 pub(super) fn run(instance: &Instance) -> Result<(), Fault> {
     let pin_dir = instance.pin_dir();
     let was_there = daemon::remove(&instance.state_dir(), &pin_dir)?;
-    let (name, pin_dir) = (&instance.instance, pin_dir.display());
+    let (name, pin_dir) = (&instance.name, pin_dir.display());
     print(&if was_there {
         format!(
             "removed program, links and maps of instance {name} ({pin_dir}); its traffic is no longer balanced\n"

@@ -62,9 +62,10 @@ impl From<Error> for Fault {
 impl From<io::Error> for Fault {
     /// Of writing to standard output.
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::NobodyListens,
-            _ => Self::Failed(format!("cannot write to standard output: {error}")),
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::NobodyListens
+        } else {
+            Self::Failed(format!("cannot write to standard output: {error}"))
         }
     }
 }

@@ -11,9 +11,9 @@ use crate::api::client::Client;
 #[derive(Debug, Clone, Args)]
 pub(super) struct Instance {
     /// Name of the load balancer, if this host has several
-    #[arg(long, global = true, env = "LBCTL_INSTANCE", default_value = "default", value_name = "NAME",
-          value_parser = name, hide_env_values = true, help_heading = "Instance")]
-    pub(super) instance: String,
+    #[arg(id = "instance", long = "instance", global = true, env = "LBCTL_INSTANCE", default_value = "default", value_name = "NAME",
+          value_parser = checked, hide_env_values = true, help_heading = "Instance")]
+    pub(super) name: String,
     /// Socket of the daemon [default: /run/lbctl/<INSTANCE>.sock]
     #[arg(
         long,
@@ -48,15 +48,15 @@ pub(super) struct Instance {
 
 impl Instance {
     pub(super) fn socket(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| format!("/run/lbctl/{}.sock", self.instance).into())
+        self.socket.clone().unwrap_or_else(|| format!("/run/lbctl/{}.sock", self.name).into())
     }
 
     pub(super) fn state_dir(&self) -> PathBuf {
-        self.state_dir.clone().unwrap_or_else(|| format!("/var/lib/lbctl/{}", self.instance).into())
+        self.state_dir.clone().unwrap_or_else(|| format!("/var/lib/lbctl/{}", self.name).into())
     }
 
     pub(super) fn pin_dir(&self) -> PathBuf {
-        self.pin_dir.clone().unwrap_or_else(|| format!("/sys/fs/bpf/lbctl/{}", self.instance).into())
+        self.pin_dir.clone().unwrap_or_else(|| format!("/sys/fs/bpf/lbctl/{}", self.name).into())
     }
 
     pub(super) fn client(&self) -> Client {
@@ -65,7 +65,7 @@ impl Instance {
 }
 
 /// A name becomes part of paths.
-fn name(text: &str) -> Result<String, String> {
+fn checked(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
         return Err("a name has 1 to 64 letters, digits, - and _".to_owned());

@@ -14,7 +14,7 @@ pub(super) struct Log {
     /// Form of the log on standard error
     #[arg(long, env = "LBCTL_LOG_FORMAT", default_value = "text", hide_env_values = true)]
     log_format: Format,
-    /// error, warn, info, debug, trace, or a filter such as info,lb_ctl::health=debug
+    /// error, warn, info, debug, trace, or a filter such as `info,lb_ctl::health=debug`
     #[arg(
         long,
         env = "LBCTL_LOG_LEVEL",

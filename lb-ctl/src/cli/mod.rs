@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use fault::Fault;
 use instance::Instance;
 
 pub use status::{View, render};
@@ -69,7 +70,7 @@ pub fn run() -> ExitCode {
         Verb::Detach => detach::run(&cli.instance),
         Verb::Version(arguments) => version::run(&cli.instance, &arguments),
     };
-    done.map_or_else(|fault| fault.tell(), |()| ExitCode::SUCCESS)
+    done.map_or_else(Fault::tell, |()| ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

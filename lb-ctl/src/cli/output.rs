@@ -37,6 +37,11 @@ impl Format {
     }
 }
 
+/// Text of these lines.
+pub(super) fn lines(lines: &[String]) -> String {
+    lines.join("\n") + "\n"
+}
+
 /// Writes to standard output, whose reader may be gone.
 pub(super) fn print(text: &str) -> Result<(), Fault> {
     let mut out = io::stdout().lock();

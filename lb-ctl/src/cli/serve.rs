@@ -64,7 +64,7 @@ pub(super) fn run(instance: &Instance, arguments: Arguments) -> Result<(), Fault
     let read = |file| read_sources(&[file]).map_err(|error| Fault::Input(error.to_string()));
     let Room { rules, slots, health_words, confirmed, pending } = arguments.room;
     let options = Options {
-        instance: instance.instance.clone(),
+        instance: instance.name.clone(),
         socket: instance.socket(),
         state_dir: instance.state_dir(),
         pin_dir: instance.pin_dir(),

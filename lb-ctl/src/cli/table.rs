@@ -22,7 +22,7 @@ impl Table {
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+        self.rows.push(cells.into());
     }
 
     /// Head and rows, a line each.
@@ -39,14 +39,12 @@ impl Table {
     }
 
     fn line(&self, cells: &[String], widths: &[usize]) -> String {
-        let mut line = String::new();
-        for ((cell, (_, align)), &width) in cells.iter().zip(&self.columns).zip(widths) {
-            line += &match align {
-                Align::Left => format!("{cell:width$}  "),
-                Align::Right => format!("{cell:>width$}  "),
-            };
-        }
-        line.trim_end().to_owned()
+        let padded =
+            cells.iter().zip(&self.columns).zip(widths).map(|((cell, (_, align)), &width)| match align {
+                Align::Left => format!("{cell:width$}"),
+                Align::Right => format!("{cell:>width$}"),
+            });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     }
 }
 

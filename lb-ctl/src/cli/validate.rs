@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::fault::Fault;
 use super::input::read_sources;
-use super::output::{Format, print};
+use super::output::{Format, lines, print};
 use crate::config::model::Access;
 use crate::config::{self, Config, Source};
 
@@ -43,11 +43,11 @@ fn summary(sources: &[Source], config: &Config) -> String {
         count(backends, "backend"),
         count(config.probes().len(), "probe"),
     ];
-    let mut text = format!("{}: valid: {}\n", names.join(", "), counts.join(", "));
-    for rule in config.rules().iter().filter(|rule| rule.access == Access::Closed) {
-        text += &format!("warning: rule {} has no access list, so nobody may use it\n", rule.name);
-    }
-    text
+    let head = format!("{}: valid: {}", names.join(", "), counts.join(", "));
+    let closed = config.rules().iter().filter(|rule| rule.access == Access::Closed);
+    let warnings =
+        closed.map(|rule| format!("warning: rule {} has no access list, so nobody may use it", rule.name));
+    lines(&std::iter::once(head).chain(warnings).collect::<Vec<_>>())
 }
 
 fn count(number: usize, noun: &str) -> String {

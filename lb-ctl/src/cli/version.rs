@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::fault::Fault;
 use super::instance::{Instance, wait_for};
-use super::output::{Format, print};
+use super::output::{Format, lines, print};
 use crate::api::types::Version;
 
 /// Show the versions of this client and of the daemon, if one is reachable
@@ -46,18 +46,16 @@ pub(super) fn run(instance: &Instance, arguments: &Arguments) -> Result<(), Faul
 
 fn summary(versions: &Versions) -> String {
     let Versions { client, daemon, unreachable } = versions;
-    let mut text = format!("client  {} (maps: ABI {})\n", client.version, client.abi);
-    if let Some(daemon) = daemon {
-        text += &format!(
-            "daemon  {} (maps: ABI {}), instance {}, process {}\n",
-            daemon.version, daemon.abi, daemon.instance, daemon.pid
-        );
-        if (client.version, client.abi) != (daemon.version.as_str(), daemon.abi) {
-            text += "they differ: stop the daemon and start lbctl serve of this version; traffic goes on meanwhile\n";
+    let mut text = vec![format!("client  {} (maps: ABI {})", client.version, client.abi)];
+    if let Some(Version { version, abi, instance, pid }) = daemon {
+        text.push(format!("daemon  {version} (maps: ABI {abi}), instance {instance}, process {pid}"));
+        if (client.version, client.abi) != (version.as_str(), *abi) {
+            text.push(DIFFERENT.to_owned());
         }
     }
-    if let Some(why) = unreachable {
-        text += &format!("daemon  {why}\n");
-    }
-    text
+    text.extend(unreachable.as_ref().map(|why| format!("daemon  {why}")));
+    lines(&text)
 }
+
+const DIFFERENT: &str =
+    "they differ: stop the daemon and start lbctl serve of this version; traffic goes on meanwhile";

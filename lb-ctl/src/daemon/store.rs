@@ -23,12 +23,12 @@ impl Store {
 
     /// What was applied last, if anything ever was.
     pub(super) fn applied(&self) -> io::Result<Option<Vec<Source>>> {
-        self.read(&self.path("applied.json"))
+        read(&self.path("applied.json"))
     }
 
     /// What was in force before an apply that was cut short; no sources if nothing was.
     pub(super) fn cut_short(&self) -> io::Result<Option<Vec<Source>>> {
-        self.read(&self.path("previous.json"))
+        read(&self.path("previous.json"))
     }
 
     /// Makes `sources` what a daemon that starts puts into force. After an apply that was cut short,
@@ -62,16 +62,6 @@ impl Store {
         self.sync()
     }
 
-    fn read(&self, path: &Path) -> io::Result<Option<Vec<Source>>> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(named(path, &error)),
-        };
-        let apply: Apply = serde_json::from_slice(&bytes).map_err(|error| named(path, &error.into()))?;
-        Ok(Some(apply.sources))
-    }
-
     /// Replaces a file as a whole, and returns once it would survive a loss of power.
     fn write(&self, name: &str, sources: &[Source]) -> io::Result<()> {
         let unfinished = self.path("unfinished.json");
@@ -92,6 +82,16 @@ impl Store {
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<Source>>> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(named(path, &error)),
+    };
+    let apply: Apply = serde_json::from_slice(&bytes).map_err(|error| named(path, &error.into()))?;
+    Ok(Some(apply.sources))
 }
 
 fn remove(path: &Path) -> io::Result<()> {

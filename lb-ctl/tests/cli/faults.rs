@@ -104,7 +104,7 @@ async fn without_a_daemon_it_is_3() {
 async fn a_socket_of_root_is_3_and_says_sudo() {
     let scratch = Scratch::new();
     let _listener = UnixListener::bind(scratch.socket()).unwrap();
-    fs::set_permissions(scratch.socket(), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(scratch.socket(), Permissions::from_mode(0o000)).unwrap();
     let mut command = lbctl(["status", "--socket"]);
     command.arg(scratch.socket());
     if nix::unistd::geteuid().is_root() {

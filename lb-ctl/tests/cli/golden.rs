@@ -50,7 +50,7 @@ pub(crate) fn busy() -> Status {
     let closed = Rule { access: "closed".to_owned(), opened_per_second: 0.0, ..rule("dns", "udp", 8080) };
     let mut unprobed = member("web-3", 13, "down", "admin state down");
     (unprobed.probe, unprobed.since_seconds, unprobed.opened) = (None, None, 7);
-    unprobed.next_hop = "no route".to_owned();
+    "no route".clone_into(&mut unprobed.next_hop);
     let packets = |packets| Packets { packets, bytes: packets * 60 };
     Status {
         instance: "default".to_owned(),
@@ -89,14 +89,14 @@ fn a_busy_load_balancer() {
 default: lbctl 0.1.0, up 3d4h, generation 3
 XDP on: eth0 (native), eth1 (generic)
 
-RULE  PROTO  FRONTEND           POOL       UP  NEW/S  PKTS/S  OPENED  STATE
-http  tcp    203.0.113.10:80    web:8080  2/3   1.2k   98.8k   45.7k  in transition, 2h14m left, prolonged 2x
-dns   udp    203.0.113.10:8080  web       2/3      0   98.8k   45.7k  closed: no access list
+RULE  FRONTEND               POOL       UP  NEW/S  PKTS/S  OPENED  STATE
+http  tcp 203.0.113.10:80    web:8080  2/3   1.2k   98.8k   45.7k  settles in 2h14m, prolonged 2x
+dns   udp 203.0.113.10:8080  web       2/3      0   98.8k   45.7k  closed: no access list
 
-MEMBER     ADDRESS    PROBE  STATE    SINCE  OPENED  NEXT HOP                   WHY
-web/web-1  10.0.1.11  web    up       2h15m   15.2k  02:00:00:00:01:0b on eth1  HTTP 200
-web/web-2  10.0.1.12  web    unknown  2h15m   15.2k  02:00:00:00:01:0b on eth1  not probed yet
-web/web-3  10.0.1.13  -      down         -       7  no route                   admin state down
+MEMBER     ADDRESS    PROBE  STATE    SINCE  OPENED  WHY               NEXT HOP
+web/web-1  10.0.1.11  web    up       2h15m   15.2k  HTTP 200          02:00:00:00:01:0b on eth1
+web/web-2  10.0.1.12  web    unknown  2h15m   15.2k  not probed yet    02:00:00:00:01:0b on eth1
+web/web-3  10.0.1.13  -      down         -       7  admin state down  no route
 
 EXCEPTIONS  12 of 262.1k proven, 1.5k of 131.1k waiting for proof
 DROPPED  REASON
@@ -141,6 +141,6 @@ fn a_narrow_screen_cuts_lines_and_colours_do_not_count() {
         plain.chars().count()
     };
     assert!(text.lines().all(|line| visible(line) <= 40), "{text}");
-    assert!(text.contains("\x1b[31mweb/web-3  10.0.1.13  -      down       …\x1b[0m\n"), "{text}");
+    assert!(text.contains("\x1b[31mweb/web-3  10.0.1.13  -      down      …\x1b[0m\n"), "{text}");
     assert!(!render(&busy(), PLAIN).contains('\x1b'));
 }

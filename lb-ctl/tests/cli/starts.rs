@@ -45,7 +45,7 @@ async fn a_bad_configuration_is_reported_and_nothing_is_made() {
     let scratch = Scratch::new();
     let bad = scratch.file("lb.yaml", GOOD.replace("pool: web", "pool: wbe")).display().to_string();
     let message = format!(
-        "{bad}:9:65: rules[0].pool: unknown pool \"wbe\" (did you mean \"web\"?)\n1 mistake; nothing was applied\n"
+        "{bad}:10:65: rules[0].pool: unknown pool \"wbe\" (did you mean \"web\"?)\n1 mistake; nothing was applied\n"
     );
     assert_eq!(refusal(&scratch, &["--config", &bad]).await, expected(message));
     assert!(!scratch.socket().exists() && !scratch.path().join("pins").exists());

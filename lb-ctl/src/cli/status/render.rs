@@ -61,7 +61,6 @@ fn head(status: &Status) -> Section {
 fn rules(status: &Status) -> Section {
     let mut table = Table::new(&[
         ("RULE", Align::Left),
-        ("PROTO", Align::Left),
         ("FRONTEND", Align::Left),
         ("POOL", Align::Left),
         ("UP", Align::Right),
@@ -73,8 +72,7 @@ fn rules(status: &Status) -> Section {
     for rule in &status.rules {
         table.row([
             rule.name.clone(),
-            rule.protocol.clone(),
-            format!("{}:{}", rule.address, rule.port),
+            format!("{} {}:{}", rule.protocol, rule.address, rule.port),
             pool_and_port(rule),
             format!("{}/{}", rule.accepting, rule.members),
             number(rule.opened_per_second),
@@ -108,7 +106,7 @@ fn state_of(rule: &Rule) -> String {
             0 => String::new(),
             times => format!(", prolonged {times}x"),
         };
-        notes.push(format!("in transition, {left} left{prolonged}"));
+        notes.push(format!("settles in {left}{prolonged}"));
     }
     if notes.is_empty() { "ok".to_owned() } else { notes.join("; ") }
 }
@@ -129,8 +127,8 @@ fn members(status: &Status) -> Section {
         ("STATE", Align::Left),
         ("SINCE", Align::Right),
         ("OPENED", Align::Right),
-        ("NEXT HOP", Align::Left),
         ("WHY", Align::Left),
+        ("NEXT HOP", Align::Left),
     ]);
     for member in &status.members {
         let since = member.since_seconds.map(|seconds| duration(Duration::from_secs(seconds)));
@@ -141,8 +139,8 @@ fn members(status: &Status) -> Section {
             member.state.clone(),
             since.unwrap_or_else(|| "-".to_owned()),
             count(member.opened),
-            member.next_hop.clone(),
             member.reason.clone(),
+            member.next_hop.clone(),
         ]);
     }
     section(&table, status.members.iter().map(tone_of_member))
