@@ -28,41 +28,28 @@ impl Applier {
     /// Puts the first configuration into force. One that was being applied when the daemon was
     /// killed, and that cannot be, gives way to the one before.
     pub(super) async fn begin_with(&self, wanted: Wanted) -> Result<(), Error> {
-        match wanted {
+        let (sources, before) = match wanted {
             Wanted::Nothing => {
                 tracing::warn!("no configuration yet; give it one: lbctl apply -f lb.yaml");
-                Ok(())
+                return Ok(());
             }
-            Wanted::Given(sources) => self.put(sources).await.map_err(Error::from),
-            Wanted::Kept { sources, before: None } => self.put(sources).await.map_err(|refusal| {
-                let message = refusal.failure().message.clone();
-                Error::Input(format!(
-                    "what was applied last is not in force: {message}\n  \
-                     mend that, or start with another configuration: lbctl serve --config lb.yaml"
-                ))
-            }),
-            Wanted::Kept { sources, before: Some(before) } => match self.put(sources).await {
-                Ok(()) => Ok(()),
-                Err(refusal) if before.is_empty() => {
-                    tracing::warn!(
-                        "the first apply was cut short and cannot be finished: {}",
-                        refusal.failure().message
-                    );
-                    Ok(())
-                }
-                Err(refusal) => {
-                    tracing::warn!(
-                        "the last apply was cut short and cannot be finished; going on with the one before: {}",
-                        refusal.failure().message
-                    );
-                    self.put(before).await.map_err(Error::from)
-                }
-            },
+            Wanted::Given(sources) => (sources, None),
+            Wanted::Kept { sources, before } => (sources, before),
+        };
+        let Err(refusal) = self.put(sources).await else { return Ok(()) };
+        let Some(before) = before else { return Err(refusal.into()) };
+        let why = &refusal.failure().message;
+        tracing::warn!(
+            "the last apply was cut short and cannot be finished; going on with what was before: {why}"
+        );
+        if before.is_empty() {
+            return Ok(());
         }
+        self.put(before).await.map(|_| ()).map_err(Error::from)
     }
 
-    async fn put(&self, sources: Vec<types::Source>) -> Result<(), Refusal> {
-        self.apply(Apply { sources }).await.map(|_| ())
+    async fn put(&self, sources: Vec<types::Source>) -> Result<Applied, Refusal> {
+        self.ledger.apply(Apply { sources }, async |config| self.reconciler.apply(config).await).await
     }
 
     /// Waits for the apply that is under way, and lets none begin after it.
@@ -74,12 +61,16 @@ impl Applier {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let failure = refusal.failure();
+        let message = format!("the configuration is not in force: {}\n  {CURE}", failure.message);
         match failure.kind.as_str() {
-            "invalid" => Self::Input(failure.message.clone()),
-            _ => Self::Failed(failure.message.clone()),
+            "invalid" => Self::Input(message),
+            _ => Self::Failed(message),
         }
     }
 }
+
+const CURE: &str =
+    "what was in force before still is; mend that, or start with another one: lbctl serve --config lb.yaml";
 
 impl Control for Applier {
     fn version(&self) -> Version {
@@ -96,7 +87,7 @@ impl Control for Applier {
     }
 
     async fn apply(&self, apply: Apply) -> Result<Applied, Refusal> {
-        let outcome = self.ledger.apply(apply, async |config| self.reconciler.apply(config).await).await;
+        let outcome = self.put(apply.sources).await;
         if let Err(refusal) = &outcome {
             tracing::warn!("not applied: {}", refusal.failure().message);
         }

@@ -1,4 +1,5 @@
-//! One daemon for each state directory: a lock that the kernel gives back when its holder dies.
+//! One daemon for each state directory and for each set of pins: locks that the kernel gives back
+//! when their holder dies.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -39,6 +40,15 @@ impl Lock {
             Err((_, error)) => Err(Busy::Unusable(error.into())),
         }
     }
+
+    /// Takes the lock of a folder of pins, where no file can be; `None` if another daemon has it.
+    pub(super) fn of_pins(pin_dir: &Path) -> io::Result<Option<Self>> {
+        match Flock::lock(File::open(pin_dir)?, FlockArg::LockExclusiveNonblock) {
+            Ok(folder) => Ok(Some(Self { _file: folder })),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, error)) => Err(error.into()),
+        }
+    }
 }
 
 impl From<io::Error> for Busy {
@@ -69,6 +79,8 @@ mod tests {
         assert_eq!(holder, format!("process {}", std::process::id()));
         drop(first);
         Lock::take(&folder).unwrap();
+        let pins = Lock::of_pins(&folder).unwrap();
+        assert!(pins.is_some() && Lock::of_pins(&folder).unwrap().is_none());
         assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         fs::remove_dir_all(folder).unwrap();
     }

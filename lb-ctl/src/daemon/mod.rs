@@ -61,15 +61,15 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let _lock = Lock::take(&options.state_dir).map_err(|busy| no_lock(&options, busy))?;
     let store = Store::in_folder(&options.state_dir);
     let wanted = applier::wanted(options.configuration.as_deref(), &store)?;
-    let listener = socket::bind(&options.socket)?;
-    let reconciler = plane::start(&options).await?;
+    let (listener, place) = socket::bind(&options.socket)?;
+    let (reconciler, _alone) = plane::start(&options).await?;
     let applier = Arc::new(Applier::new(&options.instance, reconciler.clone(), store));
     applier.begin_with(wanted).await?;
     tracing::info!(instance = options.instance, socket = %options.socket.display(), "ready");
     notify::tell("READY=1");
     server::serve(listener, Arc::clone(&applier), Limits::default(), stop.wait()).await;
     notify::tell("STOPPING=1");
-    socket::remove(&options.socket);
+    drop(place);
     applier.finish().await;
     plane::end(reconciler, &options).await
 }

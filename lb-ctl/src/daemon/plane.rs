@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 
 use super::lock::{Busy, Lock};
 use super::{Error, Options};
+use crate::dataplane;
 use crate::dataplane::bpf::{self, Bpf, Takeover};
-use crate::dataplane::{self, Dataplane};
 use crate::health::Prober;
 use crate::neighbours::Neighbours;
 use crate::reconcile::{self, Handle};
@@ -15,23 +15,31 @@ use crate::reconcile::{self, Handle};
 /// Changes of health that may wait for the reconciler; the prober merges what does not fit.
 const EVENTS: usize = 256;
 
-/// Takes over what is pinned or makes it, and starts the reconciler.
-pub(super) async fn start(options: &Options) -> Result<Handle, Error> {
+/// Takes over what is pinned or makes it, and starts the reconciler. The lock says that no other
+/// daemon does.
+pub(super) async fn start(options: &Options) -> Result<(Handle, Lock), Error> {
     let neighbours = Neighbours::start().await.map_err(|error| {
-        Error::Failed(format!("cannot ask the kernel for routes and neighbours: {error}"))
+        Error::Failed(format!(
+            "cannot ask the kernel for routes and neighbours: {error}\n  see dmesg, then try again"
+        ))
     })?;
-    let dataplane = open(options)?;
+    let (bpf, alone) = open(options)?;
     let (events, probe_events) = mpsc::channel(EVENTS);
     let prober = Prober::start(events);
     let known = reconcile::Options { instance: options.instance.clone(), pin_dir: options.pin_dir.clone() };
-    reconcile::start(dataplane, prober, probe_events, neighbours, known)
-        .map_err(|error| Error::Failed(format!("cannot start: {error}")))
+    let reconciler = reconcile::start(Box::new(bpf), prober, probe_events, neighbours, known)
+        .map_err(|error| Error::Failed(format!("cannot start: {error}\n  try again")))?;
+    Ok((reconciler, alone))
 }
 
-fn open(options: &Options) -> Result<Box<dyn Dataplane>, Error> {
-    let place = bpf::Options { pin_dir: options.pin_dir.clone(), sizes: options.sizes };
+fn open(options: &Options) -> Result<(Bpf, Lock), Error> {
+    let pin_dir = &options.pin_dir;
+    // Opening may replace a folder that an interrupted start left, and its lock with it.
+    drop(alone_if_there(pin_dir)?);
+    let place = bpf::Options { pin_dir: pin_dir.clone(), sizes: options.sizes };
     let (bpf, Takeover { taken_over, notes }) = Bpf::open(&place)?;
-    let pin_dir = options.pin_dir.display();
+    let alone = alone(pin_dir)?;
+    let pin_dir = pin_dir.display();
     if taken_over {
         tracing::info!(%pin_dir, "took over the running data plane");
     } else {
@@ -40,7 +48,25 @@ fn open(options: &Options) -> Result<Box<dyn Dataplane>, Error> {
     for note in notes {
         tracing::warn!("{note}");
     }
-    Ok(Box::new(bpf))
+    Ok((bpf, alone))
+}
+
+fn alone_if_there(pin_dir: &Path) -> Result<Option<Lock>, Error> {
+    if pin_dir.exists() { alone(pin_dir).map(Some) } else { Ok(None) }
+}
+
+fn alone(pin_dir: &Path) -> Result<Lock, Error> {
+    let place = pin_dir.display();
+    match Lock::of_pins(pin_dir) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(Error::Input(format!(
+            "a daemon with another state directory works on the data plane at {place}\n  \
+             stop that one first, or name another instance (--instance) or place (--pin-dir)"
+        ))),
+        Err(error) => {
+            Err(Error::Input(format!("cannot lock {place}: {error}\n  name another place with --pin-dir")))
+        }
+    }
 }
 
 /// Leaves the data plane running, or removes it if that was asked for.
@@ -65,9 +91,9 @@ pub fn remove(state_dir: &Path, pin_dir: &Path) -> Result<bool, Error> {
         )),
         Busy::Unusable(error) => super::unusable(state_dir, &error),
     })?;
-    let there = pin_dir.exists();
+    let there = alone_if_there(pin_dir)?;
     Bpf::remove(pin_dir)?;
-    Ok(there)
+    Ok(there.is_some())
 }
 
 impl From<dataplane::Error> for Error {

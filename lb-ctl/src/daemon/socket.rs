@@ -4,14 +4,26 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
 use super::Error;
 
+/// The socket's place; it is cleared when the daemon ends, so that clients read at once that none runs.
+#[derive(Debug)]
+pub(super) struct Place(PathBuf);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::warn!(%error, "cannot remove {}; the next daemon does", self.0.display());
+        }
+    }
+}
+
 /// Binds the socket with mode 0600. What a killed daemon left there is removed.
-pub(super) fn bind(path: &Path) -> Result<UnixListener, Error> {
+pub(super) fn bind(path: &Path) -> Result<(UnixListener, Place), Error> {
     let cannot = |error: io::Error| {
         Error::Input(format!(
             "cannot listen at {}: {error}\n  make its folder writable, or name another with --socket",
@@ -21,8 +33,9 @@ pub(super) fn bind(path: &Path) -> Result<UnixListener, Error> {
     make_folder(path).map_err(cannot)?;
     remove_stale(path, &cannot)?;
     let listener = UnixListener::bind(path).map_err(cannot)?;
+    let place = Place(path.to_owned());
     fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(cannot)?;
-    Ok(listener)
+    Ok((listener, place))
 }
 
 /// The folder may be looked into by everybody; one that is there already stays as it is.
@@ -52,11 +65,4 @@ fn remove_stale(path: &Path, cannot: &impl Fn(io::Error) -> Error) -> Result<(),
         )));
     }
     fs::remove_file(path).map_err(cannot)
-}
-
-/// Takes the socket away, so that a client reads at once that no daemon runs.
-pub(super) fn remove(path: &Path) {
-    if let Err(error) = fs::remove_file(path) {
-        tracing::warn!(%error, "cannot remove {}; the next daemon does", path.display());
-    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lb_ctl::api::client::{Client, Error};
 use lb_ctl::api::server::Limits;
-use lb_ctl::api::types::{Apply, Failure};
+use lb_ctl::api::types::{Apply, Failure, Source};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
@@ -104,6 +104,17 @@ async fn too_much_is_413_whether_it_is_announced_or_not() {
         let (status, failure) = failure(&say(&scratch, request.as_bytes()).await);
         assert_eq!((status, failure.kind.as_str()), (413, "request"));
         assert!(failure.message.starts_with("the request has more than 1 MiB"), "{failure:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_client_passes_on_that_it_is_too_much() {
+    let scratch = Scratch::new();
+    let _daemon = Daemon::with_limits(&scratch, Script::applying(Ok(done())), limits());
+    let source = Source { name: "lb.yaml".to_owned(), text: "#".repeat(16 << 20) };
+    match Client::new(&scratch.socket()).apply(&Apply { sources: vec![source] }).await {
+        Err(Error::Refused(failure)) => assert_eq!(failure.kind, "request"),
+        other => panic!("{other:?}"),
     }
 }
 
