@@ -14,8 +14,13 @@ use crate::{
     scene::{self, FRONTEND_PORT, LISTED, MEMBER_PORT, MOVING, PLAIN, Scene},
 };
 
-/// Bytes of a frame.
-pub(crate) const FRAME: usize = 64;
+/// Bytes of a frame, as a number of two kinds.
+pub(crate) const FRAME: usize = FRAME_BYTES as usize;
+pub(crate) const FRAME_BYTES: u8 = 64;
+/// Of them, from the IP header on, and from the transport header on.
+const IP_BYTES: u8 = 50;
+const L4_BYTES: u8 = 30;
+const _: () = assert!(ETH_LEN + IP_BYTES as usize == FRAME && L4 + L4_BYTES as usize == FRAME);
 /// Where a frame carries the key of the small hash.
 const SMALL_KEY: usize = 56;
 /// A batch is never shorter, so that one flow still comes with many keys of the small hash, and the
@@ -177,7 +182,7 @@ fn frame(path: Path, [source, destination]: [(Addr, Port); 2], small_key: u64) -
     b[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 2]);
     b[12..14].copy_from_slice(&[0x08, 0x00]);
     b[14] = 0x45;
-    b[17] = (FRAME - ETH_LEN) as u8;
+    b[17] = IP_BYTES;
     b[22] = TTL;
     b[23] = path.protocol();
     b[26..30].copy_from_slice(&source.0.wire());
@@ -185,7 +190,7 @@ fn frame(path: Path, [source, destination]: [(Addr, Port); 2], small_key: u64) -
     b[34..36].copy_from_slice(&source.1.wire());
     b[36..38].copy_from_slice(&destination.1.wire());
     if path.protocol() == UDP {
-        b[39] = (FRAME - L4) as u8;
+        b[39] = L4_BYTES;
     } else {
         b[46] = 5 << 4;
         b[47] = if path == Path::Syn { TcpFlags::SYN } else { TcpFlags::ACK };
@@ -204,7 +209,34 @@ fn put_checksums(b: &mut [u8; FRAME]) {
     let ip = checksum(&b[ETH_LEN..ETH_LEN + IPV4_LEN], 0);
     b[24..26].copy_from_slice(&ip.to_be_bytes());
     // The addresses lie before the transport header; the rest of the pseudo-header is a number.
-    let rest = u32::from(protocol) + (FRAME - L4) as u32;
+    let rest = u32::from(protocol) + u32::from(L4_BYTES);
     let sum = checksum(&b[ETH_LEN + 12..], rest);
     b[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sum over what carries its own checksum is 0.
+    fn sums(b: &[u8; FRAME]) -> [u16; 2] {
+        let rest = u32::from(b[23]) + u32::from(L4_BYTES);
+        [checksum(&b[ETH_LEN..L4], 0), checksum(&b[ETH_LEN + 12..], rest)]
+    }
+
+    #[test]
+    fn frames_carry_right_checksums() {
+        let mut random = fastrand::Rng::with_seed(1);
+        for path in Path::chosen(&[]) {
+            let frame = frame(path, path.ends(7, &mut random), small_key(3));
+            assert_eq!(sums(&frame), [0, 0], "{}", path.name());
+        }
+    }
+
+    #[test]
+    fn flows_have_addresses_of_the_prefix_that_the_access_list_allows() {
+        for flow in [0, 1, 511_999, u32::MAX] {
+            assert!(matches!(client(flow).wire(), [198, 18 | 19, ..]));
+        }
+    }
 }

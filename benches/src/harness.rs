@@ -10,7 +10,7 @@ use aya::{
 };
 use nix::time::{ClockId, clock_gettime};
 
-use crate::frames::{self, Batch, FRAME};
+use crate::frames::{self, Batch, FRAME, FRAME_BYTES};
 
 pub(crate) const SMALL_ENTRIES: u64 = 64;
 
@@ -134,7 +134,7 @@ fn flow_key(frame: &[u8; FRAME]) -> [u8; 16] {
 /// `struct xdp_md`: all 64 bytes of data, and where they came in.
 fn context(ingress: u32) -> [u8; 24] {
     let mut context = [0; 24];
-    context[4..8].copy_from_slice(&(FRAME as u32).to_ne_bytes());
+    context[4..8].copy_from_slice(&u32::from(FRAME_BYTES).to_ne_bytes());
     context[12..16].copy_from_slice(&ingress.to_ne_bytes());
     context
 }

@@ -132,3 +132,14 @@ impl Spread {
         Self::of(&ratios)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_ratios_is_not_the_ratio_of_middles() {
+        let ratios = Spread::of_ratios(&[10.0, 40.0, 30.0], &[10.0, 10.0, 15.0]);
+        assert_eq!((ratios.median, ratios.range), (2.0, 1.0..=4.0));
+    }
+}

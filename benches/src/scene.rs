@@ -19,7 +19,7 @@ use lb_tests::lab::{BALANCER, CLIENT, CLIENT_LINK, Lab};
 use nix::net::if_::if_nametoindex;
 use rtnetlink::packet_route::neighbour::NeighbourState;
 
-/// What the issue of the first figures asked for.
+/// One is measured at a time; the others fill the tables.
 const SERVICES: u8 = 64;
 /// A whole /25 of them.
 const MEMBERS: u16 = 128;

@@ -66,7 +66,7 @@ impl Subject {
     fn fill(&mut self, scene: &Scene) -> Result<()> {
         let state = &scene.state;
         self.array(map::ROOT, [(0, state.root)])?;
-        self.array(map::SIEVE, [(0, *state.sieve())])?;
+        self.array(map::SIEVE, std::iter::once((0, *state.sieve())))?;
         self.hash(map::RULES, state.rules.iter().map(|(key, rule)| (*key, *rule)))?;
         self.hash(map::ADDRESSES, state.addresses.iter().map(|(key, flags)| (*key, *flags)))?;
         self.hash(map::OWNERS, state.owners.iter().map(|(key, owner)| (*key, *owner)))?;

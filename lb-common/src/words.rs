@@ -26,7 +26,9 @@ macro_rules! words {
                         options(pure, readonly, nostack),
                     );
                 }
-                word as $word
+                #[allow(clippy::cast_possible_truncation, reason = "the load leaves the rest 0")]
+                let word = word as $word;
+                word
             }
             #[cfg(not(target_arch = "bpf"))]
             {
