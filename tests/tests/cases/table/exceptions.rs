@@ -5,8 +5,9 @@ use lb_common::reason::Event;
 
 use super::{ACK, RST, SYN, ack, answer, data, syn, syn_ack};
 use crate::cases::case::{Case, case};
+use crate::cases::exception::flow;
 use crate::cases::expect::{opens, to_client, to_member};
-use crate::cases::world::{CLIENT, WEB, World, flow};
+use crate::cases::world::{CLIENT, WEB, World};
 
 /// Member 1, which has every slot, is down; only member 2 accepts.
 fn failed() -> World {
