@@ -94,13 +94,16 @@ fn untouched<T: Tables>(direct: &Flow<'_>, segment: &Segment, tables: &T) -> boo
     let Some(entry) = direct.pending(tables) else { return false };
     let word = entry.word();
     if !word.has(FlowWord::SEQ_KNOWN) {
-        // A SYN to the member itself awaits its answer: SYN-ACK or RST. Anything else is of an
-        // older connection between the same ports, which a forged SYN must not steal.
-        if segment.flags.accepts() {
+        // A SYN to the member itself awaits its answer: a SYN-ACK or RST that acknowledges it, and
+        // perhaps data that came with it (RFC 7413). Anything else is of a balanced connection
+        // between the same ports, which a forged SYN must not steal.
+        let answers = segment.ack.wrapping_sub(entry.member_seq()) < NEAR
+            && (segment.flags.accepts() || segment.flags.has(TcpFlags::RST));
+        if answers && segment.flags.accepts() {
             entry.set_member_seq(segment.seq.wrapping_add(1));
             entry.replace(word, word.with(FlowWord::SEQ_KNOWN));
         }
-        return segment.flags.accepts() || segment.flags.has(TcpFlags::RST);
+        return answers;
     }
     let near = segment.seq.wrapping_sub(entry.member_seq()).wrapping_add(NEAR) < 2 * NEAR;
     if near && !segment.flags.has(TcpFlags::SYN | TcpFlags::RST) {
@@ -157,8 +160,8 @@ pub fn direct<T: Tables>(h: &Headers, reverse: &Reverse, root: &Root, tables: &T
         Some(entry) if answers(segment, &entry) || proves(segment, &entry) => {
             flow.promote(&entry, segment, Side::Peer, tables);
         }
+        _ if segment.flags.opens() => remember(&flow, 0, segment.seq.wrapping_add(1), tables),
         Some(entry) => flow.touch(&entry, None, Side::Peer, tables),
-        None if segment.flags.opens() => remember(&flow, 0, 0, tables),
         // In the middle of a connection: what the peer acknowledges is what the member sends next.
         None if segment.flags.has(TcpFlags::ACK) => remember(&flow, FlowWord::SEQ_KNOWN, segment.ack, tables),
         None => {}

@@ -52,7 +52,8 @@ impl FlowEntry {
         FlowWord(self.word.load())
     }
 
-    /// The sequence number that the member sends next, where [`FlowWord::SEQ_KNOWN`].
+    /// The sequence number that the member sends next, where [`FlowWord::SEQ_KNOWN`]; else, of a
+    /// connection past us that awaits its answer, the least that the answer acknowledges.
     #[inline(always)]
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "the upper half is 0")]

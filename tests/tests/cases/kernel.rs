@@ -20,8 +20,6 @@ use super::case::{Executor, FlowTables};
 use super::expect::{Seen, Verdict};
 use super::world::{CLIENT_LINK, MEMBERS, SERVICES, World, member};
 
-/// Made by `cargo xtask build`; the same file that `lb-ctl/build.rs` embeds.
-const OBJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/ebpf/lb-ebpf.o");
 const PROGRAM: &str = "lb_ingress";
 const BPF_MAP_TYPE_HASH: u32 = 1;
 const BPF_MAP_TYPE_LRU_HASH: u32 = 9;
@@ -92,8 +90,7 @@ fn load(world: &World) -> Ebpf {
 }
 
 fn object(pending_refuses: bool) -> Vec<u8> {
-    let mut bytes = std::fs::read(OBJECT).unwrap();
-    assert!(!bytes.is_empty(), "{OBJECT} is empty; `cargo xtask build` makes it");
+    let mut bytes = lb_ctl::dataplane::bpf::object().unwrap().to_vec();
     if pending_refuses {
         // A least-recently-used table never refuses on purpose; a plain one does, when it is full.
         let definition = |kind: u32| [kind, 16, 16, 131_072, 0].map(u32::to_ne_bytes).concat();

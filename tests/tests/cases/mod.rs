@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 pub(crate) mod case;
+pub(crate) mod exception;
 pub(crate) mod expect;
 #[cfg(feature = "privileged")]
 pub(crate) mod kernel;

@@ -13,8 +13,10 @@ use lb_common::abi::{
 };
 use lb_common::hash;
 use lb_common::parse::{TCP, UDP};
-use lb_common::units::{Addr, MemberId, Port, Target, Tick};
+use lb_common::units::{Addr, MemberId, Port};
 use lb_ctl::state::{AccessEntry, MapState};
+
+use super::exception::{Exception, flow};
 
 /// Lives in ticks.
 pub(crate) const LIFE: u32 = 1000;
@@ -197,7 +199,7 @@ impl World {
 
     /// A mark of another peer in this client's bucket.
     pub(crate) fn marked(mut self, client: &str) -> Self {
-        self.mark(key(client, WEB), 0);
+        self.mark(flow(client, 0).key, 0);
         self
     }
 
@@ -265,65 +267,6 @@ fn put_ring(map: &mut MapState, base: u32, labels: &[u16]) {
     map.rings.insert(base, Arc::new(labels.iter().copied().map(MemberId).collect()));
 }
 
-/// An entry of a flow table.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Exception {
-    key: FlowKey,
-    word: FlowWord,
-    member_seq: u32,
-}
-
-/// A web client's flow that goes to this member.
-pub(crate) fn flow(client: &str, label: u16) -> Exception {
-    let target = Target { member: MemberId(label), port: Port::new(WEB.port) };
-    Exception { key: key(client, WEB), word: FlowWord::new(target, Tick::new(0), 0), member_seq: 0 }
-}
-
-/// A flow between a peer and a member's service that passes untouched.
-pub(crate) fn past_us(peer: &str, member: &str, protocol: u8) -> Exception {
-    let (local, peer_socket) = (socket(member), socket(peer));
-    let key = FlowKey {
-        peer: address(peer),
-        local: address(member),
-        peer_port: Port::new(peer_socket.port()),
-        local_port: Port::new(local.port()),
-        protocol,
-        reserved: [0; 3],
-    };
-    Exception { key, word: FlowWord::untouched(Tick::new(0), 0), member_seq: 0 }
-}
-
-impl Exception {
-    /// Ticks since its last packet.
-    pub(crate) fn aged(mut self, ticks: u32) -> Self {
-        self.word = self.word.at(Tick::new(0_u32.wrapping_sub(ticks)));
-        self
-    }
-
-    pub(crate) fn flags(mut self, flags: u64) -> Self {
-        self.word = self.word.with(flags);
-        self
-    }
-
-    /// The member's SYN-ACK has been seen; its next sequence number is this.
-    pub(crate) fn member_seq(mut self, seq: u32) -> Self {
-        self.member_seq = seq;
-        self.flags(FlowWord::SEQ_KNOWN)
-    }
-}
-
-fn key(client: &str, service: Service) -> FlowKey {
-    let (peer, local) = (socket(client), socket(service.frontend));
-    FlowKey {
-        peer: address(client),
-        local: address(service.frontend),
-        peer_port: Port::new(peer.port()),
-        local_port: Port::new(local.port()),
-        protocol: service.protocol,
-        reserved: [0; 3],
-    }
-}
-
 /// As the lab has them.
 pub(crate) fn member(label: u16) -> Member {
     let n = u8::try_from(label).unwrap();
@@ -346,6 +289,6 @@ pub(crate) fn address(text: &str) -> Addr {
     Addr::from_wire(socket(text).ip().octets())
 }
 
-fn socket(text: &str) -> SocketAddrV4 {
+pub(super) fn socket(text: &str) -> SocketAddrV4 {
     text.parse().unwrap()
 }

@@ -6,8 +6,9 @@ use lb_common::testkit::{Frame, frame};
 
 use super::{ACK, FIN, RST, SYN, ack, answer, named, syn, syn_ack};
 use crate::cases::case::{Case, case};
-use crate::cases::expect::{Expect, to_client, untouched};
-use crate::cases::world::{CLIENT, DNS, HANDSHAKE_LIFE, LIFE, World, flow, member_socket, past_us};
+use crate::cases::exception::{flow, past_us};
+use crate::cases::expect::{Expect, opens, to_client, to_member, untouched};
+use crate::cases::world::{CLIENT, DNS, HANDSHAKE_LIFE, LIFE, World, member_socket};
 
 const MEMBER: &str = "10.0.1.11:8080";
 const PEER: &str = CLIENT;
@@ -70,6 +71,23 @@ pub(super) fn rows() -> Vec<Case> {
         case("a forged SYN past us does not unprove an exception", lab().confirmed(flow(CLIENT, 1)))
             .client(past(syn()), direct().and(Event::Suspended))
             .member(1, answer(1), to_client()),
+        case("a forged SYN past us does not take the SYN-ACK from a balanced connection", lab())
+            .client(past(syn()).seq(7_000_000), direct().and(Event::Suspended))
+            .client(syn(), opens(1))
+            .member(1, syn_ack(1, 4999), to_client())
+            .client(ack(5000), to_member(1)),
+        case("... nor its RST", lab())
+            .client(past(syn()).seq(7_000_000), direct().and(Event::Suspended))
+            .member(1, answer(1).flags(RST | ACK), to_client()),
+        case("an answer past us may acknowledge data that came with the SYN", lab())
+            .client(past(syn()).payload(b"cookie"), direct().and(Event::Suspended))
+            .member(1, syn_ack(1, 4999).ack(1007), direct())
+            .client(past(ack(5000)), direct().and(Event::Confirmed)),
+        case("a SYN past us twice is answered once", lab())
+            .client(past(syn()), direct().and(Event::Suspended))
+            .client(past(syn()), direct().and(Event::Suspended))
+            .member(1, syn_ack(1, 4999), direct())
+            .holds(0, 1),
         case("a packet without SYN or ACK past us is not remembered", lab())
             .client(past(ack(1).flags(FIN)), direct())
             .holds(0, 0),

@@ -1,12 +1,13 @@
 //! Flows that do not go where their slot says, and what proves them.
 
 use lb_common::abi::FlowWord;
-use lb_common::reason::Event;
+use lb_common::reason::{Event, Reason};
 
 use super::{ACK, RST, SYN, ack, answer, data, syn, syn_ack};
 use crate::cases::case::{Case, case};
-use crate::cases::expect::{opens, to_client, to_member};
-use crate::cases::world::{CLIENT, WEB, World, flow};
+use crate::cases::exception::flow;
+use crate::cases::expect::{opens, to_client, to_member, untouched};
+use crate::cases::world::{CLIENT, WEB, World};
 
 /// Member 1, which has every slot, is down; only member 2 accepts.
 fn failed() -> World {
@@ -113,6 +114,12 @@ pub(super) fn rows() -> Vec<Case> {
             .client(ack(5000), to_member(1))
             .client(data(), to_member(1))
             .holds(1, 1),
+        case(
+            "a port used again that cannot be remembered is dropped: its next packet would go elsewhere",
+            reused().pending(flow("198.51.100.9:9", 1)).pending_refuses_beyond(1),
+        )
+        .client(syn(), untouched(Reason::EntryRefused).and(Event::Reused).and(Event::SuspendRefused))
+        .holds(1, 1),
         case("a SYN twice of a port used again goes the same way", reused())
             .client(syn(), opens(1).and(Event::Reused).and(Event::Suspended))
             .client(syn(), opens(1).and(Event::Reused))

@@ -5,10 +5,9 @@ use lb_common::reason::Event;
 
 use super::{ACK, FIN, RST, ack, answer, data, syn, syn_ack};
 use crate::cases::case::{Case, case};
+use crate::cases::exception::{Exception, flow};
 use crate::cases::expect::{opens, to_client, to_member};
-use crate::cases::world::{
-    CLIENT, CLOSED_LIFE, Exception, HALF_CLOSED_LIFE, HANDSHAKE_LIFE, LIFE, MARK_LIFE, World, flow,
-};
+use crate::cases::world::{CLIENT, CLOSED_LIFE, HALF_CLOSED_LIFE, HANDSHAKE_LIFE, LIFE, MARK_LIFE, World};
 
 const CLOSED: u64 = FlowWord::FIN_CLIENT | FlowWord::FIN_MEMBER;
 

@@ -5,8 +5,9 @@ use lb_common::reason::{Event, Reason};
 
 use super::{ACK, RST, SYN, answer, data, query, syn, syn_ack};
 use crate::cases::case::{Case, case};
+use crate::cases::exception::flow;
 use crate::cases::expect::{opens, to_client, to_member, untouched};
-use crate::cases::world::{DNS, WEB, World, flow};
+use crate::cases::world::{DNS, WEB, World};
 
 /// From member 1 to member 2.
 fn moving() -> World {
