@@ -10,7 +10,7 @@ use lb_ctl::compile::ipv4;
 use lb_ctl::state::MapState;
 
 /// Everything but the sieve, which follows from the rest.
-pub fn dump(state: &MapState) -> String {
+pub(crate) fn dump(state: &MapState) -> String {
     let mut text = String::new();
     let root = &state.root;
     line(&mut text, format_args!("root     epoch {}, marks live {} steps", root.epoch, root.mark_life));
