@@ -241,7 +241,9 @@ fn place_health(
                 option: "--health-words",
             })?,
         };
-        claimed.insert(base);
+        if count > 0 {
+            claimed.insert(base);
+        }
         state.health.extend((base..).zip(words));
         sets.insert(key, Set { base, skip, words: count });
     }

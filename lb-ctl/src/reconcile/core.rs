@@ -321,3 +321,6 @@ fn inherit(config: &Config, known: &HashMap<ProbeKey, bool>, observed: &MapState
     }
     healthy.into_iter().map(|(key, up)| (key, up.unwrap_or(false))).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Random configurations from a small world, so that they meet each other often.
+
+use std::collections::BTreeSet;
+
+use lb_ctl::config::{self, Config, Source};
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    /// Last byte of 203.0.113.N.
+    pub(crate) frontend: u8,
+    pub(crate) udp: bool,
+    pub(crate) port: u16,
+    pub(crate) pool: usize,
+    pub(crate) backend_port: u16,
+    pub(crate) probed: bool,
+    pub(crate) all_up: bool,
+    pub(crate) by_source: bool,
+    /// None is closed; 0 is open.
+    pub(crate) access: Option<u8>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Pool {
+    /// Last byte of 10.0.1.N, weight, admin state.
+    pub(crate) backends: Vec<(u8, u16, &'static str)>,
+    pub(crate) max_members: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct File {
+    pub(crate) frontends: Vec<u8>,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) rules: Vec<Rule>,
+    /// Members whose probes fail.
+    pub(crate) down: BTreeSet<u8>,
+}
+
+pub(crate) const MEMBERS: std::ops::Range<u8> = 1..6;
+pub(crate) const FRONTENDS: std::ops::Range<u8> = 1..4;
+pub(crate) const PORTS: [u16; 2] = [80, 81];
+pub(crate) const BACKEND_PORTS: [u16; 2] = [8080, 8081];
+
+pub(crate) fn file() -> impl Strategy<Value = File> {
+    let pools = prop::collection::vec(pool(), 1..4);
+    let frontends = prop::collection::btree_set(FRONTENDS, 1..3);
+    let down = prop::collection::btree_set(MEMBERS, 0..4);
+    (pools, frontends, down, prop::collection::vec(rule(), 0..5))
+        .prop_map(|(pools, frontends, down, rules)| {
+            let frontends: Vec<u8> = frontends.into_iter().collect();
+            let rules = rules.into_iter().map(|rule| Rule {
+                pool: rule.pool % pools.len(),
+                frontend: frontends[usize::from(rule.frontend) % frontends.len()],
+                ..rule
+            });
+            File { rules: rules.collect(), frontends, pools, down }.without_conflicts()
+        })
+        .prop_filter("valid", |file| file.load().is_some())
+}
+
+fn pool() -> impl Strategy<Value = Pool> {
+    let admin = prop_oneof![6 => Just("none"), 1 => Just("up"), 1 => Just("down")];
+    let backends =
+        prop::collection::btree_map(MEMBERS, (prop_oneof![6 => 1..4u16, 1 => Just(0u16)], admin), 0..4);
+    (backends, prop_oneof![Just(10u32), Just(60)]).prop_filter_map(
+        "some weight",
+        |(backends, max_members)| {
+            let backends: Vec<_> =
+                backends.into_iter().map(|(n, (weight, admin))| (n, weight, admin)).collect();
+            let weighty = backends.is_empty() || backends.iter().any(|(_, weight, _)| *weight > 0);
+            weighty.then_some(Pool { backends, max_members })
+        },
+    )
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let access = prop_oneof![4 => Just(Some(0)), 1 => Just(None), 2 => (1..3u8).prop_map(Some)];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (any::<u8>(), 0..PORTS.len(), any::<usize>(), 0..BACKEND_PORTS.len(), flags, access).prop_map(
+        |(frontend, port, pool, backend_port, (udp, probed, all_up, by_source), access)| Rule {
+            frontend,
+            udp: udp && probed,
+            port: PORTS[port],
+            pool,
+            backend_port: BACKEND_PORTS[backend_port],
+            probed,
+            all_up,
+            by_source,
+            access,
+        },
+    )
+}
+
+impl File {
+    /// Leaves out rules that the validation would refuse beside earlier ones.
+    fn without_conflicts(mut self) -> Self {
+        let mut kept = Vec::<Rule>::new();
+        for rule in std::mem::take(&mut self.rules) {
+            let shares = |one: usize, other: usize| {
+                let members =
+                    |pool: usize| self.pools[pool].backends.iter().map(|(n, ..)| *n).collect::<BTreeSet<_>>();
+                one == other || !members(one).is_disjoint(&members(other))
+            };
+            let conflict = kept.iter().any(|other| {
+                other.udp == rule.udp
+                    && ((other.frontend, other.port) == (rule.frontend, rule.port)
+                        || other.backend_port == rule.backend_port && shares(other.pool, rule.pool))
+            });
+            if !conflict {
+                kept.push(rule);
+            }
+        }
+        self.rules = kept;
+        self
+    }
+
+    /// The same in another order.
+    pub(crate) fn reversed(&self) -> Self {
+        let mut other = self.clone();
+        let last = other.pools.len() - 1;
+        other.frontends.reverse();
+        other.pools.reverse();
+        other.rules.reverse();
+        other.pools.iter_mut().for_each(|pool| pool.backends.reverse());
+        other.rules.iter_mut().for_each(|rule| rule.pool = last - rule.pool);
+        other
+    }
+
+    pub(crate) fn load(&self) -> Option<Config> {
+        config::load(&[Source { name: "lb.yaml".to_owned(), text: self.text() }]).ok()
+    }
+
+    fn text(&self) -> String {
+        let mut text = "version: 1\nfrontends:\n".to_owned();
+        for frontend in &self.frontends {
+            text += &format!("  - {{ name: f{frontend}, address: 203.0.113.{frontend} }}\n");
+        }
+        text += "probes: [{ name: probe, protocol: tcp, port: 8080, interval: 5s, timeout: 2s, threshold: 2 }]\npools:\n";
+        for (index, pool) in self.pools.iter().enumerate() {
+            let backends: Vec<_> = pool
+                .backends
+                .iter()
+                .map(|(n, weight, admin)| {
+                    format!("{{ name: b{n}, address: 10.0.1.{n}, weight: {weight}, adminState: {admin} }}")
+                })
+                .collect();
+            let (max, backends) = (pool.max_members, backends.join(", "));
+            text += &format!("  - {{ name: p{index}, maxMembers: {max}, backends: [{backends}] }}\n");
+        }
+        text += if self.rules.is_empty() { "rules: []\n" } else { "rules:\n" };
+        for (index, rule) in self.rules.iter().enumerate() {
+            text += &rule.text(index);
+        }
+        text
+    }
+}
+
+impl Rule {
+    fn text(&self, index: usize) -> String {
+        let protocol = if self.udp { "udp" } else { "tcp" };
+        let probe = match (self.probed, self.all_up) {
+            (true, true) => ", probe: probe, noHealthyBackends: all-up",
+            (true, false) => ", probe: probe",
+            (false, _) => "",
+        };
+        let mode = if self.by_source { ", distribution: source-ip" } else { "" };
+        let access = match self.access {
+            None => String::new(),
+            Some(0) => ", access: [{ allow: 0.0.0.0/0 }]".to_owned(),
+            Some(n) => format!(", access: [{{ allow: 198.51.10{n}.0/24 }}]"),
+        };
+        let Self { frontend, port, pool, backend_port, .. } = self;
+        format!(
+            "  - {{ name: r{index}, frontend: f{frontend}, protocol: {protocol}, port: {port}, pool: p{pool}, backendPort: {backend_port}{probe}{mode}{access} }}\n"
+        )
+    }
+}

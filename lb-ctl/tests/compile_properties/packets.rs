@@ -1,0 +1,230 @@
+//! Sample packets through the native pipeline, over maps in the middle of a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lb_common::abi::AddressFlags;
+use lb_common::outcome::NextHop;
+use lb_common::parse::TcpFlags;
+use lb_common::pipeline;
+use lb_common::reason::{Action, Reason};
+use lb_common::tables::Route;
+use lb_common::testkit::frame::{tcp, udp};
+use lb_common::testkit::{Bytes, Flows, Frame, Memory, WhenFull};
+use lb_common::units::Addr;
+use lb_ctl::compile::{Service, addr, ipv4};
+use lb_ctl::dataplane::Change;
+use lb_ctl::state::MapState;
+
+use super::files::{BACKEND_PORTS, FRONTENDS, MEMBERS, PORTS};
+
+/// Maps that change write by write, as the kernel's do.
+pub(crate) struct Walk {
+    memory: Memory,
+}
+
+impl Walk {
+    pub(crate) fn from(maps: &MapState) -> Self {
+        let mut memory = Memory::default();
+        memory.root = maps.root;
+        memory.rules.clone_from(&maps.rules);
+        memory.addresses.clone_from(&maps.addresses);
+        memory.sieve = maps.sieve();
+        memory.access = maps.access.iter().map(|entry| (entry.list, entry.address, entry.length)).collect();
+        memory.health.clone_from(&maps.health);
+        memory.members.clone_from(&maps.members);
+        memory.owners.clone_from(&maps.owners);
+        memory.reverse.clone_from(&maps.reverse);
+        memory.default_route = Route::Hop(NextHop { ifindex: 9, ..NextHop::default() });
+        for (base, ring) in &maps.rings {
+            memory.slots.extend((*base..).zip(ring.iter().copied()));
+        }
+        Self { memory }
+    }
+
+    pub(crate) fn apply(&mut self, change: &Change) {
+        let memory = &mut self.memory;
+        match change {
+            Change::Root(root) => memory.root = *root,
+            Change::Sieve(words) => memory.sieve.clone_from(words),
+            Change::Rule(key, value) => put(&mut memory.rules, *key, *value),
+            Change::Address(key, value) => put(&mut memory.addresses, *key, *value),
+            Change::Access(entry, true) => memory.access.push((entry.list, entry.address, entry.length)),
+            Change::Access(entry, false) => {
+                memory.access.retain(|there| *there != (entry.list, entry.address, entry.length));
+            }
+            Change::Ring(base, ring) => memory.slots.extend((*base..).zip(ring.iter().copied())),
+            Change::Health(index, word) => put(&mut memory.health, *index, Some(*word)),
+            Change::Member(key, value) => put(&mut memory.members, *key, *value),
+            Change::Owner(key, value) => put(&mut memory.owners, *key, *value),
+            Change::Reverse(key, value) => put(&mut memory.reverse, *key, *value),
+        }
+    }
+
+    /// What becomes of a packet that no exception is known of.
+    fn outcome(&mut self, frame: &Frame) -> Outcome {
+        self.memory.confirmed = Flows::new(8, WhenFull::Refuse);
+        self.memory.pending = Flows::new(8, WhenFull::EvictOldest);
+        let mut bytes = Bytes::new(frame.bytes(), 1);
+        let outcome = pipeline::ingress(&mut bytes, &self.memory, 1_000_000);
+        (outcome.reason, bytes.frame)
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
+    };
+}
+
+/// Why, and the frame afterwards.
+type Outcome = (Reason, Vec<u8>);
+
+/// Packets to every frontend port, from every member's port, and past us to members.
+pub(crate) struct Packets {
+    frames: Vec<(String, Frame)>,
+    /// Frontends that one side only has.
+    in_between: BTreeSet<Addr>,
+    /// Services that the new side lacks.
+    leaving: BTreeSet<Service>,
+    /// Services that both sides have.
+    staying: BTreeSet<Service>,
+}
+
+impl Packets {
+    pub(crate) fn of(old: &MapState, new: &MapState) -> Self {
+        let mut frames = Vec::new();
+        for frontend in FRONTENDS {
+            for port in PORTS {
+                let to = format!("203.0.113.{frontend}:{port}");
+                for client in
+                    ["198.51.101.7:40000", "198.51.102.7:40001", "192.0.2.1:40002", "192.0.2.2:40003"]
+                {
+                    frames.push((format!("SYN {client} > {to}"), tcp(client, &to).flags(TcpFlags::SYN)));
+                    frames.push((format!("ACK {client} > {to}"), tcp(client, &to)));
+                    frames.push((format!("UDP {client} > {to}"), udp(client, &to)));
+                }
+            }
+        }
+        for member in MEMBERS {
+            for port in BACKEND_PORTS {
+                let from = format!("10.0.1.{member}:{port}");
+                let client = "192.0.2.1:40002";
+                frames.push((format!("ACK {from} > {client}"), tcp(&from, client)));
+                frames.push((
+                    format!("SYN-ACK {from} > {client}"),
+                    tcp(&from, client).flags(TcpFlags::SYN | TcpFlags::ACK),
+                ));
+                frames.push((format!("UDP {from} > {client}"), udp(&from, client)));
+                frames.push((format!("ACK {client} > {from}"), tcp(client, &from)));
+            }
+        }
+        let frontends = |maps: &MapState| -> BTreeSet<Addr> {
+            let flagged = maps.addresses.iter().filter(|(_, flags)| flags.has(AddressFlags::FRONTEND));
+            flagged.map(|(address, _)| *address).collect()
+        };
+        let services = |maps: &MapState| super::services(maps);
+        Self {
+            frames,
+            in_between: frontends(old).symmetric_difference(&frontends(new)).copied().collect(),
+            leaving: services(old).difference(&services(new)).copied().collect(),
+            staying: services(old).intersection(&services(new)).copied().collect(),
+        }
+    }
+
+    pub(crate) fn outcomes(&self, maps: &MapState) -> Vec<Outcome> {
+        self.run(&mut Walk::from(maps))
+    }
+
+    pub(crate) fn run(&self, walk: &mut Walk) -> Vec<Outcome> {
+        self.frames.iter().map(|(_, frame)| walk.outcome(frame)).collect()
+    }
+
+    /// Each packet fares as on the old side or as on the new one; but for packets to a frontend
+    /// that is coming or going, which may be dropped, and UDP replies of a service that goes.
+    pub(crate) fn check(&self, now: &[Outcome], old: &[Outcome], new: &[Outcome], when: &str) {
+        for (((name, _), now), (old, new)) in self.frames.iter().zip(now).zip(old.iter().zip(new)) {
+            let excused = match now.0 {
+                Reason::NoRule => self.in_between.contains(&destination(&now.1)),
+                Reason::UdpNotReply => {
+                    old.0 == Reason::ReplyToClient && self.leaving.contains(&sender(&old.1))
+                }
+                _ => false,
+            };
+            assert!(
+                same(now, old) || same(now, new) || excused,
+                "{when}: {name}: {:?}, neither {:?} as before nor {:?} as after",
+                described(now),
+                described(old),
+                described(new)
+            );
+            if old.0 == Reason::ReplyToClient && new.0 == Reason::ReplyToClient && old.1 == new.1 {
+                assert!(!self.staying.contains(&sender(&old.1)) || now == old, "{when}: {name}");
+            }
+        }
+    }
+}
+
+/// The same fate; who passes untouched may do so for another reason.
+fn same(one: &Outcome, other: &Outcome) -> bool {
+    one == other || one.1 == other.1 && [one.0, other.0].iter().all(|reason| reason.action() == Action::Pass)
+}
+
+fn word(frame: &[u8], at: usize) -> Addr {
+    Addr::from_wire([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]])
+}
+
+fn destination(frame: &[u8]) -> Addr {
+    word(frame, 30)
+}
+
+/// The service that a reply says that it comes from.
+fn sender(frame: &[u8]) -> Service {
+    let port = lb_common::units::Port::from_wire([frame[34], frame[35]]);
+    Service { address: word(frame, 26), port, protocol: frame[23] }
+}
+
+fn described((reason, frame): &Outcome) -> String {
+    let socket = |address: usize, port: usize| {
+        format!("{}:{}", ipv4(word(frame, address)), u16::from_be_bytes([frame[port], frame[port + 1]]))
+    };
+    format!("{} {} > {}", reason.name(), socket(26, 34), socket(30, 36))
+}
+
+/// What packets meet, but not where it lies: regions, groups, lists and numbers follow the order
+/// of the file; labels do not.
+pub(crate) fn regardless_of_places(maps: &MapState) -> String {
+    let mut lines = BTreeSet::new();
+    for (key, rule) in maps.rules_in_force() {
+        let ring = (rule.current.ring_size != 0).then(|| &maps.rings[&rule.current.ring_base]);
+        let accepting: Vec<_> =
+            maps.members.keys().filter(|label| maps.accepts(&rule.current, **label)).collect();
+        let access: Vec<_> = maps
+            .access
+            .iter()
+            .filter(|entry| entry.list == rule.access)
+            .map(|entry| (entry.address, entry.length))
+            .collect();
+        let (port, mode, life) = (rule.current.port, rule.current.mode, rule.life);
+        lines.insert(format!(
+            "{key:?} {port:?} {mode} {life} {ring:?} {accepting:?} {:?} {access:?}",
+            rule.access.min(2)
+        ));
+    }
+    for (address, owner) in &maps.owners {
+        for (key, reverse) in maps.reverse.iter().filter(|(key, _)| key.group == owner.group) {
+            let to = (reverse.address, reverse.port, reverse.life);
+            lines.insert(format!("{address:?} {:?} {:?}/{} {to:?}", owner.member, key.port, key.protocol));
+        }
+    }
+    lines.insert(format!("{:?} {:?} {:?}", maps.addresses, maps.members, maps.root));
+    lines.into_iter().collect::<Vec<_>>().join("\n")
+}
+
+/// The sample says what it is thought to say.
+#[test]
+fn a_sample_is_read_where_it_is_written() {
+    let frame = tcp("10.0.1.1:8080", "192.0.2.1:40002").bytes();
+    assert_eq!(destination(&frame), addr([192, 0, 2, 1].into()));
+    assert_eq!((sender(&frame).address, sender(&frame).port.get()), (addr([10, 0, 1, 1].into()), 8080));
+}

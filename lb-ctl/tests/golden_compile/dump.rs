@@ -1,0 +1,143 @@
+//! The maps as text: a line for each entry.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use lb_common::abi::{AddressFlags, Rule, RuleKey, View, access};
+use lb_common::units::{Addr, MemberId};
+use lb_ctl::compile::ipv4;
+use lb_ctl::state::MapState;
+
+/// Everything but the sieve, which follows from the rest.
+pub(crate) fn dump(state: &MapState) -> String {
+    let mut text = String::new();
+    let root = &state.root;
+    line(&mut text, format_args!("root     epoch {}, marks live {} steps", root.epoch, root.mark_life));
+    for (key, rule) in &state.rules {
+        line(&mut text, format_args!("{}", described(key, rule, state)));
+    }
+    for (base, ring) in &state.rings {
+        line(&mut text, format_args!("ring     at {base}, {} slots: {}", ring.len(), shares(ring)));
+    }
+    for (index, word) in &state.health {
+        line(&mut text, format_args!("health   at {index}: {word:#b}"));
+    }
+    for (label, member) in &state.members {
+        let way = if member.ifindex == 0 {
+            "by the kernel".to_owned()
+        } else {
+            format!("by interface {}", member.ifindex)
+        };
+        line(&mut text, format_args!("member   #{} is {}, {way}", label.0, ipv4(member.address)));
+    }
+    for (address, owner) in by_address(&state.owners) {
+        line(&mut text, format_args!("owner    {address} is #{} of group {}", owner.member.0, owner.group));
+    }
+    for (key, reverse) in &state.reverse {
+        line(
+            &mut text,
+            format_args!(
+                "reverse  group {} {}/{} comes from {}:{}, numbers {}, life {}",
+                key.group,
+                key.port.get(),
+                protocol(key.protocol),
+                ipv4(reverse.address),
+                reverse.port.get(),
+                reverse.stats,
+                reverse.life
+            ),
+        );
+    }
+    for entry in &state.access {
+        line(
+            &mut text,
+            format_args!("access   list {} has {}/{}", entry.list, ipv4(entry.address), entry.length),
+        );
+    }
+    for (address, flags) in by_address(&state.addresses) {
+        line(&mut text, format_args!("address  {address} is {}", kind(flags)));
+    }
+    text
+}
+
+/// In the order that people expect; the maps keep the order of the machine's own words.
+fn by_address<V: Copy>(table: &BTreeMap<Addr, V>) -> BTreeMap<Ipv4Addr, V> {
+    table.iter().map(|(&address, &value)| (ipv4(address), value)).collect()
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("memory");
+}
+
+fn described(key: &RuleKey, rule: &Rule, state: &MapState) -> String {
+    let access = match rule.access {
+        access::OPEN => "open".to_owned(),
+        access::CLOSED => "closed".to_owned(),
+        list => format!("list {list}"),
+    };
+    let mut text = format!(
+        "rule     {}/{} of epoch {}, {access}, numbers {}, life {}\n           goes to {}",
+        socket(key.address, key.port.get()),
+        protocol(key.protocol),
+        key.epoch,
+        rule.stats,
+        rule.life,
+        view(&rule.current, state)
+    );
+    if rule.old.present != 0 {
+        write!(text, "\n           from    {}", view(&rule.old, state)).expect("memory");
+    }
+    text
+}
+
+fn view(view: &View, state: &MapState) -> String {
+    let mode = ["5-tuple", "source-ip", "source-ip-protocol"][usize::from(view.mode)];
+    let accepting: Vec<_> = state.members.keys().filter(|label| state.accepts(view, **label)).collect();
+    format!(
+        "port {} by {mode}, ring {}+{}, health {}+{} after {}, accepting {}",
+        view.port.get(),
+        view.ring_base,
+        view.ring_size,
+        view.health_base,
+        view.health_words,
+        view.health_skip,
+        labels(accepting.into_iter().copied())
+    )
+}
+
+fn labels(labels: impl Iterator<Item = MemberId>) -> String {
+    let names: Vec<_> = labels.map(|label| format!("#{}", label.0)).collect();
+    if names.is_empty() { "nobody".to_owned() } else { names.join(" ") }
+}
+
+/// Slots of each member.
+fn shares(ring: &[MemberId]) -> String {
+    let mut counts = BTreeMap::<MemberId, usize>::new();
+    for member in ring {
+        *counts.entry(*member).or_default() += 1;
+    }
+    let shares: Vec<_> = counts.iter().map(|(member, count)| format!("#{} has {count}", member.0)).collect();
+    shares.join(", ")
+}
+
+fn kind(flags: AddressFlags) -> &'static str {
+    match (flags.has(AddressFlags::FRONTEND), flags.has(AddressFlags::OWN)) {
+        (true, true) => "a frontend and the host's own",
+        (true, false) => "a frontend",
+        (false, true) => "the host's own",
+        (false, false) => "nothing",
+    }
+}
+
+fn socket(address: Addr, port: u16) -> String {
+    format!("{}:{port}", ipv4(address))
+}
+
+fn protocol(number: u8) -> &'static str {
+    match number {
+        6 => "tcp",
+        17 => "udp",
+        _ => "?",
+    }
+}
