@@ -10,7 +10,7 @@ use lb_tests::client::consistency::{Load, Log};
 use lb_tests::config::LabConfig;
 use lb_tests::counters;
 use lb_tests::instance::{Instance, lbctl_under_test};
-use lb_tests::lab::{FRONTEND, Lab, Topology};
+use lb_tests::lab::{Backend, FRONTEND, Lab, Topology};
 use lb_tests::server::Server;
 use std::net::SocketAddrV4;
 
@@ -76,8 +76,8 @@ impl World {
         let begun = Instant::now();
         event(self);
         self.wait_for_health();
-        for member in 0..before.len() {
-            match (before[member], self.accepts(member)) {
+        for (member, accepted) in before.into_iter().enumerate() {
+            match (accepted, self.accepts(member)) {
                 (true, false) => self.refusing[member].push((Instant::now(), None)),
                 (false, true) => {
                     if let Some((_, end @ None)) = self.refusing[member].last_mut() {
@@ -221,9 +221,7 @@ fn sixty_events_break_no_connection() {
         world.check(&log, &events);
     }
     assert_eq!(world.instance.event("ConfirmRefused").unwrap(), 0);
-    for host in
-        [world.lab.client()].into_iter().chain(world.lab.backends().iter().map(|backend| backend.netns()))
-    {
+    for host in [world.lab.client()].into_iter().chain(world.lab.backends().iter().map(Backend::netns)) {
         assert_eq!(counters::checksum_errors(host).unwrap(), 0, "a wrong checksum arrived");
     }
 }

@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 2] = [
 ];
 
 /// Nothing that is delivered uses what is only for development.
-const FOR_DEVELOPMENT: [&str; 2] = ["lb-tests", "xtask"];
+const FOR_DEVELOPMENT: [&str; 3] = ["lb-benches", "lb-tests", "xtask"];
 
 pub(crate) fn check() -> Result<Vec<Finding>> {
     let mut cargo = shell::cargo();
