@@ -59,14 +59,7 @@ impl Line {
         patience: Duration,
     ) -> Result<Self, Fault> {
         let not_opened = |error: io::Error| Fault::NotOpened(error.to_string());
-        let socket = TcpSocket::new_v4().map_err(not_opened)?;
-        if local.port() == 0 {
-            // Only then the whole range of ports is there for each destination.
-            nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)
-                .map_err(|error| not_opened(error.into()))?;
-        }
-        socket.set_reuseaddr(true).and_then(|()| socket.bind(local.into())).map_err(not_opened)?;
-        let stream = match timeout(patience, socket.connect(server.into())).await {
+        let stream = match timeout(patience, connect(local, server)).await {
             Ok(stream) => stream.map_err(not_opened)?,
             Err(_) => return Err(Fault::NotOpened(format!("no connection in {patience:?}"))),
         };
@@ -148,6 +141,30 @@ impl Line {
     pub(super) fn reset(self) -> Result<(), Fault> {
         self.stream.get_ref().set_zero_linger().map_err(broken)
     }
+}
+
+/// Connects once our own kernel lets it: it holds a port back until the server has acknowledged
+/// the FIN of the connection before (`LAST_ACK`), which takes a round trip.
+async fn connect(local: SocketAddrV4, server: SocketAddrV4) -> io::Result<TcpStream> {
+    loop {
+        match try_connect(local, server).await {
+            Err(error) if local.port() != 0 && error.kind() == io::ErrorKind::AddrNotAvailable => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn try_connect(local: SocketAddrV4, server: SocketAddrV4) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    if local.port() == 0 {
+        // Only then the whole range of ports is there for each destination.
+        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(local.into())?;
+    socket.connect(server.into()).await
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
