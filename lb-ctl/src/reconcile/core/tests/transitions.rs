@@ -122,4 +122,5 @@ fn a_pool_without_rules_takes_no_ring_of_others() {
     world.apply(&with_unused(&[1, 2, 3])).unwrap();
     assert_eq!(world.maps().rings[&before.ring_base], ring, "the old view's ring is whole");
     assert_eq!(world.rule(web()).old.ring_base, before.ring_base);
+    assert_ne!(world.rule(web()).current.ring_base, before.ring_base);
 }
