@@ -10,6 +10,7 @@ mod access;
 mod backends;
 mod health;
 mod regions;
+mod replies;
 pub mod ring;
 mod services;
 
@@ -117,7 +118,7 @@ pub fn compile(input: &Input<'_>) -> Result<MapState, Refusal> {
     let lists = access::lists(input)?;
     state.access = access::entries(&lists);
     services::write(input, &labels, &lists, &mut state)?;
-    backends::replies(input, &labels, &mut state)?;
+    replies::write(input, &labels, &mut state)?;
     state.addresses = addresses(input);
     state.root = root(input, &state);
     Ok(state)

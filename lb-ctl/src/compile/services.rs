@@ -173,8 +173,10 @@ pub fn health_words(
     let mut all = Vec::new();
     for rule in config.rules() {
         let (pool, probe) = (config.pool_of(rule), config.probe_of(rule));
-        let concerned =
-            key.is_none_or(|key| probe.is_some_and(|probe| ProbeKey::new(key.address, probe) == *key));
+        let concerned = key.is_none_or(|key| {
+            probe.is_some_and(|probe| ProbeKey::new(key.address, probe) == *key)
+                && pool.backends.iter().any(|backend| backend.address == key.address)
+        });
         let Some(view) = in_force.get(&Service::named_by(config, rule)).map(|rule| rule.current) else {
             continue;
         };

@@ -1,0 +1,198 @@
+//! The way back: which frontend a member's replies come from.
+//!
+//! Members that answer for the same services share a group, so that the maps hold members + rules
+//! entries; what is computed here on the way is not much more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lb_common::abi::{Owner, Reverse, ReverseKey, Rule, RuleKey};
+use lb_common::units::{Addr, MemberId, Port, Target};
+
+use super::backends::members_of_rings;
+use super::{Input, Labels, Refusal, Service, addr, ipv4};
+use crate::state::MapState;
+
+/// What replies of a member may come from: a frontend by port and protocol at the member.
+type Mapping = BTreeMap<(Port, u8), Reverse>;
+
+/// Members of one kind answer for the same services: those of the rules of their pools, and those
+/// that connections may still need.
+#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    pools: BTreeSet<usize>,
+    carried: Mapping,
+}
+
+/// Fills in owners and reverse. A group never changes what it stands for; a member whose services
+/// change gets another one, so that one write changes all of its replies.
+pub(super) fn write(input: &Input<'_>, labels: &Labels, state: &mut MapState) -> Result<(), Refusal> {
+    let services = services(state);
+    let pools = mappings_of_pools(input, &services);
+    let mut groups = Groups::of(input.observed);
+    let mut known = BTreeMap::<Kind, u32>::new();
+    for (address, (member, kind)) in kinds(input, labels, &services, &pools, state)? {
+        let group = *known.entry(kind).or_insert_with_key(|kind| {
+            let mapping = kind.mapping(&pools);
+            let group = groups.standing_for(&mapping);
+            let entry =
+                |((port, protocol), reverse)| (ReverseKey { group, port, protocol, reserved: 0 }, reverse);
+            state.reverse.extend(mapping.into_iter().map(entry));
+            group
+        });
+        if group != NO_GROUP {
+            state.owners.insert(address, Owner { group, member, reserved: 0 });
+        }
+    }
+    Ok(())
+}
+
+impl Kind {
+    fn mapping(&self, pools: &[Mapping]) -> Mapping {
+        let configured = self.pools.iter().flat_map(|&pool| &pools[pool]);
+        self.carried.iter().chain(configured).map(|(&key, &reverse)| (key, reverse)).collect()
+    }
+}
+
+/// Of members that answer for nothing.
+const NO_GROUP: u32 = 0;
+
+/// What a group stands for: frontends by port and protocol at the member.
+type Frontends = BTreeMap<(Port, u8), (Addr, Port)>;
+
+/// Numbers of groups.
+struct Groups {
+    there: BTreeMap<Frontends, u32>,
+    taken: BTreeSet<u32>,
+    last: u32,
+}
+
+impl Groups {
+    /// The groups that the maps hold.
+    fn of(maps: &MapState) -> Self {
+        let mut groups = BTreeMap::<u32, Frontends>::new();
+        for (key, reverse) in &maps.reverse {
+            let group = groups.entry(key.group).or_default();
+            group.insert((key.port, key.protocol), (reverse.address, reverse.port));
+        }
+        let owners = maps.owners.values().map(|owner| owner.group);
+        let taken = groups.keys().copied().chain(owners).collect();
+        let there = groups.into_iter().map(|(group, frontends)| (frontends, group)).collect();
+        Self { there, taken, last: NO_GROUP }
+    }
+
+    /// The group that stands for this already, else the next free one.
+    fn standing_for(&mut self, mapping: &Mapping) -> u32 {
+        if mapping.is_empty() {
+            return NO_GROUP;
+        }
+        let frontends = mapping.iter().map(|(&key, reverse)| (key, (reverse.address, reverse.port)));
+        *self.there.entry(frontends.collect()).or_insert_with(|| {
+            let free = (self.last + 1..=u32::MAX).find(|group| !self.taken.contains(group));
+            self.last = free.unwrap_or(NO_GROUP);
+            self.last
+        })
+    }
+}
+
+/// What replies of each service become.
+fn services(state: &MapState) -> BTreeMap<Service, Reverse> {
+    let reverse = |key: &RuleKey, rule: &Rule| Reverse {
+        address: key.address,
+        port: key.port,
+        reserved: 0,
+        stats: rule.stats,
+        life: rule.life,
+    };
+    state.rules.iter().map(|(key, rule)| (Service::of(key), reverse(key, rule))).collect()
+}
+
+/// What the file says of the members of each pool.
+fn mappings_of_pools(input: &Input<'_>, services: &BTreeMap<Service, Reverse>) -> Vec<Mapping> {
+    let mut pools = vec![Mapping::new(); input.config.pools().len()];
+    for rule in input.config.rules() {
+        let service = Service::named_by(input.config, rule);
+        if let Some(reverse) = services.get(&service) {
+            pools[rule.pool].insert((Port::new(rule.backend_port), service.protocol), *reverse);
+        }
+    }
+    pools
+}
+
+/// The label and the kind of each member.
+fn kinds(
+    input: &Input<'_>,
+    labels: &Labels,
+    services: &BTreeMap<Service, Reverse>,
+    pools: &[Mapping],
+    state: &MapState,
+) -> Result<BTreeMap<Addr, (MemberId, Kind)>, Refusal> {
+    let mut kinds: BTreeMap<Addr, (MemberId, Kind)> =
+        state.members.iter().map(|(&label, member)| (member.address, (label, Kind::default()))).collect();
+    for (index, pool) in input.config.pools().iter().enumerate() {
+        for backend in &pool.backends {
+            if let Some((_, kind)) = kinds.get_mut(&addr(backend.address)) {
+                kind.pools.insert(index);
+            }
+        }
+    }
+    for (service, target) in in_use(input, labels) {
+        let Some(reverse) = services.get(&service) else { continue };
+        let Some(address) = answers(input.observed, service, target) else { continue };
+        let Some((_, kind)) = kinds.get_mut(&address) else { continue };
+        let key = (target.port, service.protocol);
+        let configured = kind.pools.iter().find_map(|&pool| pools[pool].get(&key));
+        let there = configured.unwrap_or_else(|| kind.carried.entry(key).or_insert(*reverse));
+        if there != reverse {
+            return Err(Refusal::StillCarried {
+                member: ipv4(address),
+                port: target.port.get(),
+                old: name(reverse),
+                new: name(there),
+            });
+        }
+    }
+    Ok(kinds)
+}
+
+fn name(reverse: &Reverse) -> String {
+    format!("{}:{}", ipv4(reverse.address), reverse.port.get())
+}
+
+/// Targets of live exceptions, and those of views in force that the file does not give any more.
+fn in_use(input: &Input<'_>, labels: &Labels) -> Vec<(Service, Target)> {
+    let members = |pool: &crate::config::model::Pool| -> BTreeSet<MemberId> {
+        pool.backends.iter().filter_map(|backend| labels.get(&backend.address).copied()).collect()
+    };
+    let pools: Vec<_> = input.config.pools().iter().map(members).collect();
+    let named = |rule| (Service::named_by(input.config, rule), rule);
+    let configured: BTreeMap<_, _> = input.config.rules().iter().map(named).collect();
+    let rings = members_of_rings(input.observed.rules_in_force().map(|(_, rule)| rule), input.observed);
+    let mut beyond = BTreeMap::<(u32, usize), Vec<MemberId>>::new();
+    let mut in_use: Vec<_> = input.carried.iter().copied().collect();
+    for (key, rule) in input.observed.rules_in_force() {
+        let service = Service::of(key);
+        let Some(now) = configured.get(&service) else { continue };
+        for view in [rule.current, rule.old] {
+            let Some(ring) = rings.get(&view.ring_base).filter(|_| view.ring_size != 0) else { continue };
+            if view.port == Port::new(now.backend_port) {
+                let of_pool = (view.ring_base, now.pool);
+                let left = beyond
+                    .entry(of_pool)
+                    .or_insert_with(|| ring.difference(&pools[now.pool]).copied().collect());
+                in_use.extend(left.iter().map(|&member| (service, view.target(member))));
+            } else {
+                in_use.extend(ring.iter().map(|&member| (service, view.target(member))));
+            }
+        }
+    }
+    in_use
+}
+
+/// The member's address, if the maps send replies of this target back through the service.
+fn answers(maps: &MapState, service: Service, target: Target) -> Option<Addr> {
+    let address = maps.members.get(&target.member)?.address;
+    let group = maps.owners.get(&address)?.group;
+    let key = ReverseKey { group, port: target.port, protocol: service.protocol, reserved: 0 };
+    let reverse = maps.reverse.get(&key)?;
+    ((reverse.address, reverse.port) == (service.address, service.port)).then_some(address)
+}
