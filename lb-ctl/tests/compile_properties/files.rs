@@ -6,6 +6,7 @@ use lb_ctl::config::{self, Config, Source};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 pub(crate) struct Rule {
     /// Last byte of 203.0.113.N.
     pub(crate) frontend: u8,
@@ -131,27 +132,29 @@ impl File {
     }
 
     fn text(&self) -> String {
-        let mut text = "version: 1\nfrontends:\n".to_owned();
-        for frontend in &self.frontends {
-            text += &format!("  - {{ name: f{frontend}, address: 203.0.113.{frontend} }}\n");
-        }
-        text += "probes: [{ name: probe, protocol: tcp, port: 8080, interval: 5s, timeout: 2s, threshold: 2 }]\npools:\n";
-        for (index, pool) in self.pools.iter().enumerate() {
-            let backends: Vec<_> = pool
-                .backends
-                .iter()
-                .map(|(n, weight, admin)| {
-                    format!("{{ name: b{n}, address: 10.0.1.{n}, weight: {weight}, adminState: {admin} }}")
-                })
-                .collect();
-            let (max, backends) = (pool.max_members, backends.join(", "));
-            text += &format!("  - {{ name: p{index}, maxMembers: {max}, backends: [{backends}] }}\n");
-        }
-        text += if self.rules.is_empty() { "rules: []\n" } else { "rules:\n" };
-        for (index, rule) in self.rules.iter().enumerate() {
-            text += &rule.text(index);
-        }
-        text
+        let frontend = |n: &u8| format!("  - {{ name: f{n}, address: 203.0.113.{n} }}\n");
+        let frontends: String = self.frontends.iter().map(frontend).collect();
+        let pools: String = self.pools.iter().enumerate().map(|(index, pool)| pool.text(index)).collect();
+        let rules: String = self.rules.iter().enumerate().map(|(index, rule)| rule.text(index)).collect();
+        let rules = if rules.is_empty() { " []\n".to_owned() } else { format!("\n{rules}") };
+        format!(
+            "version: 1
+frontends:
+{frontends}probes: [{{ name: probe, protocol: tcp, port: 8080, interval: 5s, timeout: 2s, threshold: 2 }}]
+pools:
+{pools}rules:{rules}"
+        )
+    }
+}
+
+impl Pool {
+    fn text(&self, index: usize) -> String {
+        let backend = |(n, weight, admin): &(u8, u16, &str)| {
+            format!("{{ name: b{n}, address: 10.0.1.{n}, weight: {weight}, adminState: {admin} }}")
+        };
+        let backends: Vec<_> = self.backends.iter().map(backend).collect();
+        let (max, backends) = (self.max_members, backends.join(", "));
+        format!("  - {{ name: p{index}, maxMembers: {max}, backends: [{backends}] }}\n")
     }
 }
 

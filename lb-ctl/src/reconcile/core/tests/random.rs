@@ -29,27 +29,25 @@ struct File {
 
 impl File {
     fn text(&self) -> String {
-        let mut text = "version: 1\nfrontends: [{ name: web, address: 203.0.113.10 }]\n".to_owned();
-        text += "probes: [{ name: web, protocol: tcp, port: 8080, interval: 5s, timeout: 2s, threshold: 2 }]\npools:\n";
-        for (index, members) in self.pools.iter().enumerate() {
-            let list: Vec<_> = members
-                .iter()
-                .map(|(n, weight)| format!("{{ name: b{n}, address: 10.0.1.{n}, weight: {weight} }}"))
-                .collect();
-            text += &format!(
-                "  - {{ name: p{index}, transition: 1h, maxMembers: {}, backends: [{}] }}\n",
-                self.ring,
-                list.join(", ")
-            );
-        }
-        text += "rules:";
-        for (index, (pool, port)) in self.rules.iter().enumerate() {
-            text += &format!(
-                "\n  - {{ name: r{index}, frontend: web, protocol: tcp, port: {}, pool: p{pool}, backendPort: {port}, probe: web, {OPEN} }}",
-                80 + index
-            );
-        }
-        if self.rules.is_empty() { text + " []\n" } else { text + "\n" }
+        let pools = self.pools.iter().enumerate().map(|(index, members)| {
+            let one =
+                |(n, weight): &(u8, u8)| format!("{{ name: b{n}, address: 10.0.1.{n}, weight: {weight} }}");
+            let list: Vec<_> = members.iter().map(one).collect();
+            let (max, list) = (self.ring, list.join(", "));
+            format!("  - {{ name: p{index}, transition: 1h, maxMembers: {max}, backends: [{list}] }}\n")
+        });
+        let rules = (80..).zip(&self.rules).map(|(port, (pool, to))| {
+            format!("  - {{ name: r{port}, frontend: web, protocol: tcp, port: {port}, pool: p{pool}, backendPort: {to}, probe: web, {OPEN} }}\n")
+        });
+        let (pools, rules): (String, String) = (pools.collect(), rules.collect());
+        let rules = if rules.is_empty() { " []\n".to_owned() } else { format!("\n{rules}") };
+        format!(
+            "version: 1
+frontends: [{{ name: web, address: 203.0.113.10 }}]
+probes: [{{ name: web, protocol: tcp, port: 8080, interval: 5s, timeout: 2s, threshold: 2 }}]
+pools:
+{pools}rules:{rules}"
+        )
     }
 
     fn load(&self) -> Option<Config> {
@@ -175,8 +173,10 @@ fn play(steps: Vec<Step>) {
         world.converge().unwrap();
         let probed: BTreeSet<_> = world.core.healthy().keys().map(|key| key.address).collect();
         verdicts.retain(|address, _| probed.contains(address));
-        check(&world, &verdicts);
-        assert_tidy(&world);
+        if world.core.config().is_some() {
+            check(&world, &verdicts);
+            assert_tidy(&world);
+        }
     }
     world.faults.heal();
     world.later(Duration::from_hours(3));
