@@ -15,7 +15,7 @@ pub(crate) fn dump(state: &MapState) -> String {
     let root = &state.root;
     line(&mut text, format_args!("root     epoch {}, marks live {} steps", root.epoch, root.mark_life));
     for (key, rule) in &state.rules {
-        line(&mut text, format_args!("{}", described(key, rule, state)));
+        line(&mut text, format_args!("{}", described(*key, rule, state)));
     }
     for (base, ring) in &state.rings {
         line(&mut text, format_args!("ring     at {base}, {} slots: {}", ring.len(), shares(ring)));
@@ -70,7 +70,7 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").expect("memory");
 }
 
-fn described(key: &RuleKey, rule: &Rule, state: &MapState) -> String {
+fn described(key: RuleKey, rule: &Rule, state: &MapState) -> String {
     let access = match rule.access {
         access::OPEN => "open".to_owned(),
         access::CLOSED => "closed".to_owned(),
