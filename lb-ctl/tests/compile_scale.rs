@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use lb_common::abi::Root;
-use lb_ctl::compile::{Host, Input, TickRate, compile, health_words};
+use lb_ctl::compile::{Host, Input, compile, health_words};
 use lb_ctl::config::{self, Config, Source};
 use lb_ctl::dataplane::Limits;
 use lb_ctl::health::ProbeKey;
@@ -62,7 +62,7 @@ fn measure(rules: usize, pools: usize, members: usize) {
             observed: &maps,
             carried: &BTreeSet::new(),
             settled: &BTreeSet::new(),
-            rate: TickRate { hz: 1000, shift: 8 },
+            hz: 1000,
             limits: Limits::default(),
         })
         .unwrap();

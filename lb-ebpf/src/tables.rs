@@ -33,7 +33,7 @@ static SIEVE: Array<[u64; sieve::WORDS]> = Array::with_max_entries(1, 0);
 // The keys of rules and reverse entries are whole words: one that is written in pieces keeps the
 // hash function waiting, which reads it in other pieces.
 #[map(name = "lb_rules")]
-static RULES: HashMap<u64, Rule> = HashMap::with_max_entries(16_384, 0);
+static RULES: HashMap<u64, Rule> = HashMap::with_max_entries(32_768, 0);
 #[map(name = "lb_addresses")]
 static ADDRESSES: HashMap<Addr, AddressFlags> = HashMap::with_max_entries(16_384, 0);
 #[map(name = "lb_access")]

@@ -16,7 +16,6 @@ mod services;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use lb_common::abi::{AddressFlags, Member, Root, RuleKey};
 use lb_common::units::{Addr, MemberId, Port, Target};
@@ -65,24 +64,6 @@ pub struct Host {
     pub next_hops: BTreeMap<Ipv4Addr, Member>,
 }
 
-/// How the data plane counts time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TickRate {
-    /// Jiffies in a second.
-    pub hz: u32,
-    /// [`Root::tick_shift`].
-    pub shift: u32,
-}
-
-impl TickRate {
-    /// A length of time in ticks, rounded up, so that nothing ends early.
-    #[must_use]
-    pub fn ticks(self, length: Duration) -> u32 {
-        let jiffies = (length.as_millis() * u128::from(self.hz)).div_ceil(1000);
-        u32::try_from((jiffies >> self.shift) + 1).unwrap_or(u32::MAX)
-    }
-}
-
 /// All that the maps follow from.
 pub struct Input<'a> {
     pub config: &'a Config,
@@ -95,7 +76,8 @@ pub struct Input<'a> {
     pub carried: &'a BTreeSet<(Service, Target)>,
     /// Services whose transition is over.
     pub settled: &'a BTreeSet<Service>,
-    pub rate: TickRate,
+    /// Jiffies in a second.
+    pub hz: u32,
     pub limits: Limits,
 }
 
@@ -150,9 +132,6 @@ fn root(input: &Input<'_>, state: &MapState) -> Root {
         epoch: state.root.epoch,
         // Marks count in steps of four ticks; one more, because both ends are cut off.
         mark_life: observed.mark_life.max(longest / 4 + 1),
-        handshake_life: input.rate.ticks(Duration::from_secs(75)),
-        closed_life: input.rate.ticks(Duration::from_secs(10)),
-        half_closed_life: input.rate.ticks(Duration::from_mins(10)),
         ..observed
     }
 }

@@ -14,6 +14,7 @@ use super::{Input, Labels, Refusal, Service, health, ipv4};
 use crate::config::model::{self, Config, Distribution, NoHealthyBackends, Pool};
 use crate::health::ProbeKey;
 use crate::state::MapState;
+use crate::units;
 
 /// Fills in rules, rings and health.
 pub(super) fn write(
@@ -44,7 +45,7 @@ pub(super) fn write(
             Rule {
                 current,
                 old: old.map_or(View::default(), |old| with_health(old, set)),
-                life: input.rate.ticks(rule.idle_timeout.max(pool.transition)),
+                life: units::ticks(rule.idle_timeout.max(pool.transition), input.hz),
                 stats: numbers[&service],
                 access: access::of_rule(&rule.access, lists),
                 reserved: 0,

@@ -8,7 +8,7 @@ use lb_common::reason::Event;
 
 use super::ApplyError;
 use super::flows::{self, Census};
-use crate::compile::{self, Host, Input, Service, TickRate};
+use crate::compile::{self, Host, Input, Service};
 use crate::config::model::{AdminState, Config};
 use crate::dataplane::{Change, Dataplane, Error};
 use crate::health::{Health, ProbeKey, ProbeTarget};
@@ -37,7 +37,8 @@ pub(super) struct Core {
     healthy: HashMap<ProbeKey, bool>,
     host: Host,
     transitions: BTreeMap<Service, Transition>,
-    rate: TickRate,
+    /// Jiffies in a second.
+    hz: u32,
     last_switch: Option<Instant>,
 }
 
@@ -46,7 +47,6 @@ impl Core {
     pub(super) fn new(dataplane: Box<dyn Dataplane>) -> Result<Self, Error> {
         let observed = dataplane.read()?;
         let (_, hz) = dataplane.clock()?;
-        let rate = TickRate { hz, shift: observed.root.tick_shift };
         let mut core = Self {
             dataplane,
             observed,
@@ -54,7 +54,7 @@ impl Core {
             healthy: HashMap::new(),
             host: Host::default(),
             transitions: BTreeMap::new(),
-            rate,
+            hz,
             last_switch: None,
         };
         core.forget_free_space();
@@ -136,7 +136,7 @@ impl Core {
             observed: &self.observed,
             carried: &carried,
             settled,
-            rate: self.rate,
+            hz: self.hz,
             limits: self.dataplane.limits(),
         };
         let wanted = compile::compile(&input).map_err(|refusal| ApplyError::Refused(refusal.to_string()))?;
@@ -263,7 +263,7 @@ impl Core {
 
     /// Deletes exceptions that are long past their life, and counts the others.
     pub(super) fn sweep(&mut self) -> Result<Census, Error> {
-        flows::sweep(self.dataplane.as_mut(), &self.observed, self.rate)
+        flows::sweep(self.dataplane.as_mut(), &self.observed, self.hz)
     }
 
     /// Counts exceptions that are alive.

@@ -7,9 +7,10 @@ use lb_common::abi::{FlowKey, FlowWord};
 use lb_common::track;
 use lb_common::units::{MemberId, Target, Tick};
 
-use crate::compile::{Service, TickRate};
+use crate::compile::Service;
 use crate::dataplane::{Dataplane, Error, FlowTable};
 use crate::state::MapState;
+use crate::units;
 
 /// The data plane takes an entry that is past its life as absent; it is deleted only this much
 /// later, so that no packet can be about to bring it back.
@@ -98,12 +99,8 @@ fn each_alive(
 
 /// Deletes what is long past its life from `confirmed`, where nothing makes room by itself, and
 /// counts what is alive.
-pub(super) fn sweep(
-    dataplane: &mut dyn Dataplane,
-    state: &MapState,
-    rate: TickRate,
-) -> Result<Census, Error> {
-    let (lives, now, margin) = (Lives::of(state), now(dataplane, state)?, rate.ticks(MARGIN));
+pub(super) fn sweep(dataplane: &mut dyn Dataplane, state: &MapState, hz: u32) -> Result<Census, Error> {
+    let (lives, now, margin) = (Lives::of(state), now(dataplane, state)?, units::ticks(MARGIN, hz));
     let mut dead = Vec::new();
     dataplane.flows(FlowTable::Confirmed, &mut |key, word| {
         if word.tick().age(now) > lives.of_entry(key, word, state).saturating_add(margin) {

@@ -8,7 +8,7 @@ mod packets;
 use std::collections::{BTreeSet, HashMap};
 
 use lb_common::abi::Root;
-use lb_ctl::compile::{Host, Input, Refusal, Service, TickRate, compile};
+use lb_ctl::compile::{Host, Input, Refusal, Service, compile};
 use lb_ctl::config::Config;
 use lb_ctl::dataplane::{Change, Limits};
 use lb_ctl::health::ProbeKey;
@@ -33,7 +33,7 @@ fn compiled(file: &File, observed: &MapState, settled: &BTreeSet<Service>) -> Re
         observed,
         carried: &BTreeSet::new(),
         settled,
-        rate: TickRate { hz: 1000, shift: 8 },
+        hz: 1000,
         limits: Limits::default(),
     })
 }

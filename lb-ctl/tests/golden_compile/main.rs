@@ -14,7 +14,7 @@ use std::path::Path;
 
 use lb_common::abi::{Member, Root};
 use lb_common::units::{MemberId, Port, Target};
-use lb_ctl::compile::{Host, Input, Refusal, Service, TickRate, addr, compile};
+use lb_ctl::compile::{Host, Input, Refusal, Service, addr, compile};
 use lb_ctl::config::{self, Config, Source};
 use lb_ctl::dataplane::Limits;
 use lb_ctl::health::ProbeKey;
@@ -84,7 +84,7 @@ impl Story {
             observed: &self.maps,
             carried: &self.carried,
             settled: &self.settled,
-            rate: TickRate { hz: 1000, shift: 8 },
+            hz: 1000,
             limits: Limits::default(),
         })
     }

@@ -35,7 +35,8 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
     vec![
         fixed(map::ROOT, 4, size_of::<Root>(), 1),
         fixed(map::SIEVE, 4, size_of::<[u64; sieve::WORDS]>(), 1),
-        sized(map::RULES, size_of::<RuleKey>(), size_of::<Rule>(), limits.rules),
+        // An apply writes the rules of the next epoch beside those in force.
+        sized(map::RULES, size_of::<RuleKey>(), size_of::<Rule>(), limits.rules.saturating_mul(2)),
         fixed(map::ADDRESSES, size_of::<Addr>(), size_of::<AddressFlags>(), 16_384),
         fixed(map::ACCESS, 4 + size_of::<AccessKey>(), 4, 262_144),
         sized(map::SLOTS, 4, 8, limits.slots / SLOTS_PER_WORD),
@@ -102,7 +103,7 @@ pub(super) fn check_shapes(maps: &Path, asked: &Limits) -> Result<(Limits, Vec<S
 
 fn adopt(limits: &mut Limits, name: &str, entries: u32) {
     match name {
-        map::RULES => limits.rules = entries,
+        map::RULES => limits.rules = entries / 2,
         // There is no use for more rules than statistics.
         map::RULE_STATS => limits.rules = limits.rules.min(entries),
         map::SLOTS => limits.slots = entries.saturating_mul(SLOTS_PER_WORD),
@@ -138,7 +139,7 @@ mod tests {
     fn pinned_sizes_become_the_limits() {
         let mut limits = Limits::default();
         adopt(&mut limits, map::SLOTS, 1024);
-        adopt(&mut limits, map::RULES, 10);
+        adopt(&mut limits, map::RULES, 20);
         adopt(&mut limits, map::RULE_STATS, 20);
         assert_eq!((limits.slots, limits.rules), (4096, 10));
     }
