@@ -61,10 +61,13 @@ pub(super) fn members_of_rings<'r>(
     let mut rings = BTreeMap::new();
     for view in rules.flat_map(|rule| [rule.current, rule.old]).filter(|view| view.ring_size != 0) {
         rings.entry(view.ring_base).or_insert_with(|| {
-            let slots = maps.rings.get(&view.ring_base).into_iter().flat_map(|ring| ring.iter());
-            let mut members = vec![false; MEMBERS as usize];
-            slots.for_each(|member| members[usize::from(member.0)] = true);
-            (1..=u16::MAX).filter(|&label| members[usize::from(label)]).map(MemberId).collect()
+            let slots = maps.rings.get(&view.ring_base).map_or(&[][..], |ring| ring);
+            let highest = slots.iter().max().map_or(0, |member| member.0);
+            let mut members = vec![false; usize::from(highest) + 1];
+            for member in slots {
+                members[usize::from(member.0)] = true;
+            }
+            (1..=highest).filter(|&label| members[usize::from(label)]).map(MemberId).collect()
         });
     }
     rings

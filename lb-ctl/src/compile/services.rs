@@ -100,13 +100,13 @@ fn place_rings(
     state: &mut MapState,
 ) -> Result<Vec<View>, Refusal> {
     let mut regions = Regions::new(input.limits.slots, SLOTS_PER_WORD);
-    let mut there = BTreeMap::<&Arc<Vec<MemberId>>, u32>::new();
+    let mut bases = BTreeSet::new();
     for view in before.values().flat_map(|rule| [rule.current, rule.old]).filter(|view| view.ring_size != 0) {
         regions.keep(view.ring_base, view.ring_size);
-        if let Some(ring) = input.observed.rings.get(&view.ring_base) {
-            there.insert(ring, view.ring_base);
-        }
+        bases.insert(view.ring_base);
     }
+    let there: BTreeMap<&Arc<Vec<MemberId>>, u32> =
+        bases.iter().filter_map(|&base| Some((input.observed.rings.get(&base)?, base))).collect();
     let mut fresh = BTreeMap::<Arc<Vec<MemberId>>, u32>::new();
     let mut views = Vec::new();
     for (index, pool) in input.config.pools().iter().enumerate() {
@@ -124,6 +124,8 @@ fn place_rings(
             })?,
         };
         if size != 0 {
+            // The ring that is there, if it is: one pointer tells then that nothing has changed.
+            let ring = there.get_key_value(&ring).map_or(ring.clone(), |(there, _)| Arc::clone(there));
             fresh.insert(Arc::clone(&ring), base);
             state.rings.insert(base, ring);
         }
