@@ -3,7 +3,8 @@
 //! The table of `docs/selection.md` in code. The rule above all of it: a SYN goes only where the
 //! packet after it will look.
 
-use crate::abi::{FlowWord, HEALTH_BITS, Root, Rule, View};
+use crate::abi::sieve::Cell;
+use crate::abi::{AddressFlags, FlowWord, HEALTH_BITS, Root, Rule, View};
 use crate::hash::{self, Tuple};
 use crate::parse::{Headers, Segment, TcpFlags};
 use crate::reason::{Event, Reason};
@@ -50,6 +51,7 @@ pub fn target<T: Tables>(
     let peer = hash::peer(&root.hash_key, tuple.peer, tuple.peer_port, tuple.protocol);
     let slots = slots(rule, &tuple, peer, root, tables)?;
     if h.is_udp() {
+        not_from_a_frontend(h, tables)?;
         let target = datagram(rule, &slots, tables)?;
         return Ok(Choice { target, opens: false });
     }
@@ -109,6 +111,15 @@ pub fn accepts<T: Tables>(view: &View, member: MemberId, tables: &T) -> bool {
         return false;
     }
     tables.health(view.health_base.wrapping_add(u32::from(word))) >> bit & 1 == 1
+}
+
+/// No client has a frontend's address; who claims it wants members to answer each other for ever.
+/// TCP ends such a thing by itself.
+#[inline(always)]
+fn not_from_a_frontend<T: Tables>(h: &Headers, tables: &T) -> Result<(), Reason> {
+    let forged = tables.sieve(h.ip.source).has(Cell::FRONTEND)
+        && tables.address(h.ip.source).has(AddressFlags::FRONTEND);
+    if forged { Err(Reason::FromFrontend) } else { Ok(()) }
 }
 
 /// UDP without tracking: first accepting of slot target and fallback (S-DIST-15).

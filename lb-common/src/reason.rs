@@ -76,6 +76,7 @@ reasons! {
     24 NoRoute Drop "The kernel has no route to the member or the client."
     25 MemberUnknown Drop "A slot or an entry names a label that no member has."
     26 MartianReply Drop "A reply from a frontend that is the host's own address, to a client whose neighbour is not known: the kernel would refuse it."
+    27 FromFrontend Drop "A datagram to a frontend that claims to come from a frontend: two members that answer whatever they get would never end."
 }
 
 /// Things that are counted beside a packet's way and never change it.

@@ -15,7 +15,7 @@
 //! A failure in 1..=5 is undone by the inverse writes and leaves the old state. Later failures
 //! leave the new state in force and something to tidy up, which the next plan finds by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::abi::sieve;
 
@@ -69,8 +69,8 @@ pub fn inverse(change: &Change, before: &MapState) -> Option<Change> {
         Change::Member(label, _) => Change::Member(*label, before.members.get(label).copied()),
         Change::Owner(address, _) => Change::Owner(*address, before.owners.get(address).copied()),
         Change::Reverse(key, _) => Change::Reverse(*key, before.reverse.get(key).copied()),
-        // A ring that no rule names is free space.
-        Change::Ring(..) => return None,
+        // A ring or a number of statistics that no rule names is free space.
+        Change::Ring(..) | Change::NewStats(_) => return None,
     })
 }
 
@@ -78,7 +78,7 @@ pub fn inverse(change: &Change, before: &MapState) -> Option<Change> {
 pub fn apply(state: &mut MapState, change: &Change) {
     match change {
         Change::Root(root) => state.root = *root,
-        Change::Sieve(_) => {}
+        Change::Sieve(_) | Change::NewStats(_) => {}
         Change::Rule(key, value) => set(&mut state.rules, *key, *value),
         Change::Address(address, value) => set(&mut state.addresses, *address, *value),
         Change::Access(entry, true) => {
@@ -165,5 +165,9 @@ fn rings_and_health(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
 }
 
 fn rules(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
+    let numbers =
+        |state: &MapState| -> BTreeSet<u32> { state.rules.values().map(|rule| rule.stats).collect() };
+    let known = observed.reverse.values().map(|reverse| reverse.stats).chain(numbers(observed)).collect();
+    plan.until_effective.extend(numbers(wanted).difference(&known).map(|&number| Change::NewStats(number)));
     table(&observed.rules, &wanted.rules, plan, Change::Rule);
 }

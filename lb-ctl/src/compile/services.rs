@@ -316,7 +316,7 @@ fn next_epoch(in_force: u8, rules: usize, input: &Input<'_>) -> Result<u8, Refus
     let there = &input.observed.rules;
     let used: BTreeSet<u8> = there.keys().map(|key| key.epoch).collect();
     let needed = (there.len() + rules) as u64;
-    let room = u64::from(input.limits.rules);
+    let room = 2 * u64::from(input.limits.rules);
     let next = (1..=u8::MAX).map(|step| in_force.wrapping_add(step)).find(|epoch| !used.contains(epoch));
     next.filter(|_| needed <= room).ok_or(Refusal::NoRoom {
         what: "rules, old and new ones beside each other,",

@@ -147,12 +147,18 @@ impl Memory {
                 *place = *word;
             }
             Change::Member(id, member) => {
-                put(&mut state.members, *id, member.filter(|member| member.present != 0));
+                let member = member.filter(|member| member.present != 0);
+                if member.is_none() {
+                    self.opened.remove(id);
+                }
+                put(&mut state.members, *id, member);
             }
             Change::Owner(address, owner) => put(&mut state.owners, *address, *owner),
             Change::Reverse(key, reverse) => put(&mut state.reverse, *key, *reverse),
+            Change::NewStats(number) => drop(self.rule_stats.remove(number)),
         }
-        if self.state.rules.len() > self.limits.rules as usize {
+        // Two epochs lie beside each other.
+        if self.state.rules.len() > 2 * self.limits.rules as usize {
             if let Change::Rule(key, _) = change {
                 self.state.rules.remove(key);
             }
@@ -281,10 +287,11 @@ mod tests {
         let mut fake = Fake::new(Limits { slots: 8, health_words: 1, rules: 1, confirmed: 1, pending: 1 });
         let rule = |epoch| Change::Rule(RuleKey { epoch, ..RuleKey::default() }, Some(Rule::default()));
         fake.write(&rule(0)).unwrap();
-        let error = fake.write(&rule(1)).unwrap_err().to_string();
+        fake.write(&rule(1)).unwrap();
+        let error = fake.write(&rule(2)).unwrap_err().to_string();
         assert!(error.starts_with("map lb_rules: cannot write the rule 0.0.0.0:0"), "{error}");
         assert!(error.ends_with("it has no room for that"), "{error}");
-        assert_eq!(fake.read().unwrap().rules.len(), 1);
+        assert_eq!(fake.read().unwrap().rules.len(), 2);
         fake.write(&Change::Ring(4, Arc::new(vec![MemberId(1); 5]))).unwrap_err();
         fake.write(&Change::Ring(2, Arc::new(vec![MemberId(1); 2]))).unwrap_err();
         fake.write(&Change::Health(1, 1)).unwrap_err();

@@ -35,9 +35,12 @@ pub enum Change {
     Ring(u32, Arc<Vec<MemberId>>),
     /// A word of a health set.
     Health(u32, u64),
+    /// A member; deleting one also begins its count of connections anew.
     Member(MemberId, Option<Member>),
     Owner(Addr, Option<Owner>),
     Reverse(ReverseKey, Option<Reverse>),
+    /// Begins the statistics of a number anew.
+    NewStats(u32),
 }
 
 impl fmt::Display for Change {
@@ -58,6 +61,7 @@ impl fmt::Display for Change {
             Self::Health(word, _) => write!(f, "health word {word}"),
             Self::Member(id, _) => write!(f, "member {}", id.0),
             Self::Owner(address, _) => write!(f, "owner of {}", ipv4(*address)),
+            Self::NewStats(number) => write!(f, "statistics {number}"),
             Self::Reverse(key, _) => {
                 write!(
                     f,
@@ -73,25 +77,6 @@ impl fmt::Display for Change {
 
 fn ipv4(address: Addr) -> Ipv4Addr {
     address.wire().into()
-}
-
-impl Change {
-    /// What is written, in a word.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Root(_) => "root",
-            Self::Sieve(_) => "sieve",
-            Self::Rule(..) => "rule",
-            Self::Address(..) => "address",
-            Self::Access(..) => "access",
-            Self::Ring(..) => "ring",
-            Self::Health(..) => "health",
-            Self::Member(..) => "member",
-            Self::Owner(..) => "owner",
-            Self::Reverse(..) => "reverse",
-        }
-    }
 }
 
 /// Why a data plane could not do as it was told.

@@ -285,7 +285,7 @@ fn failure(step: usize, total: usize, change: &Change, error: &Error, undone: Re
             format!("and could not be undone ({error}): tried again with the next change, or in seconds")
         }
     };
-    format!("step {} of {total} ({}) failed: {error}: {state}", step + 1, change.name())
+    format!("step {} of {total} ({change}) failed: {error}: {state}", step + 1)
 }
 
 /// The rules in force by their services.

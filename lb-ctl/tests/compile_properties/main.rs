@@ -109,7 +109,7 @@ proptest! {
             for (number, change) in plan.until_effective.iter().chain(&plan.tidy).enumerate() {
                 walk.apply(change);
                 let now = packets.run(&mut walk);
-                packets.check(&now, &old, &new, &format!("after step {} ({})", number + 1, change.name()));
+                packets.check(&now, &old, &new, &format!("after step {} ({})", number + 1, change));
             }
             maps = after(&maps, &wanted);
         }

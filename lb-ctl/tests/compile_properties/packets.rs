@@ -57,6 +57,7 @@ impl Walk {
             Change::Member(key, value) => put(&mut memory.members, *key, *value),
             Change::Owner(key, value) => put(&mut memory.owners, *key, *value),
             Change::Reverse(key, value) => put(&mut memory.reverse, *key, *value),
+            Change::NewStats(_) => {}
         }
     }
 

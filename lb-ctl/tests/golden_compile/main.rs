@@ -95,21 +95,19 @@ impl Story {
         let steps = plan(&self.maps, &wanted);
         writeln!(self.text, "## {title}\n").unwrap();
         for (heading, changes) in [("until effective", &steps.until_effective), ("then", &steps.tidy)] {
-            let mut names = Vec::<(&str, usize)>::new();
+            let mut names = Vec::<(String, usize)>::new();
             for change in changes {
                 plan::apply(&mut self.maps, change);
+                let text = change.to_string();
+                let what = text.split(|c: char| !c.is_alphabetic()).next().unwrap().to_owned();
                 match names.last_mut() {
-                    Some((name, count)) if *name == change.name() => *count += 1,
-                    _ => names.push((change.name(), 1)),
+                    Some((name, count)) if *name == what => *count += 1,
+                    _ => names.push((what, 1)),
                 }
             }
             let names: Vec<_> = names
                 .iter()
-                .map(
-                    |(name, count)| {
-                        if *count == 1 { (*name).to_owned() } else { format!("{name} x {count}") }
-                    },
-                )
+                .map(|(name, count)| if *count == 1 { name.clone() } else { format!("{name} x {count}") })
                 .collect();
             let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
             writeln!(self.text, "{heading}: {names}").unwrap();

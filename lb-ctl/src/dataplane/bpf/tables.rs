@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use aya::Pod;
 use aya::maps::lpm_trie::Key;
-use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::util::nr_cpus;
 use lb_common::abi::{
     AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, FlowWord, Member, Owner, Reverse, ReverseKey, Root,
     Rule, RuleKey, RuleStats, SLOTS_PER_WORD, map, sieve,
@@ -86,12 +87,24 @@ impl Tables {
             Change::Health(index, word) => (map::HEALTH, self.health.set(*index, word, 0)),
             Change::Member(id, member) => {
                 let member = Wire(member.unwrap_or_default());
-                (map::MEMBERS, self.members.1.set(u32::from(id.0), member, 0))
+                let counted = if member.0.present == 0 { self.new_member_stats(*id) } else { Ok(()) };
+                (map::MEMBERS, counted.and_then(|()| self.members.1.set(u32::from(id.0), member, 0)))
             }
             Change::Owner(address, owner) => (map::OWNERS, put(&mut self.owners, *address, *owner)),
             Change::Reverse(key, reverse) => (map::REVERSE, put(&mut self.reverse, *key, *reverse)),
+            Change::NewStats(number) => (map::RULE_STATS, self.new_rule_stats(*number)),
         };
         done.map_err(|cause| error::map(map, format_args!("cannot write the {change}"), &cause))
+    }
+
+    fn new_rule_stats(&mut self, number: u32) -> Result<(), MapError> {
+        let zeros = vec![Wire(RuleStats::default()); nr_cpus().map_err(|(_, error)| error)?];
+        self.rule_stats.set(number, PerCpuValues::try_from(zeros)?, 0)
+    }
+
+    fn new_member_stats(&mut self, member: MemberId) -> Result<(), MapError> {
+        let zeros = vec![0; nr_cpus().map_err(|(_, error)| error)?];
+        self.member_stats.set(u32::from(member.0), PerCpuValues::try_from(zeros)?, 0)
     }
 
     fn write_ring(&self, base: u32, slots: &[MemberId]) -> Result<(), MapError> {

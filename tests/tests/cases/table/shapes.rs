@@ -18,6 +18,8 @@ pub(super) fn rows() -> Vec<Case> {
     let lab = World::lab;
     let icmp = |to| frame::other(CLIENT, to, ICMP).payload(&[8, 0, 0xf7, 0xff, 0, 0, 0, 0]);
     vec![
+        case("a datagram that claims to come from a frontend starts no endless answering", lab())
+            .client(query().from("203.0.113.10:53"), untouched(Reason::FromFrontend)),
         case("before any configuration everything passes", World::blank())
             .client(syn(), untouched(Reason::NotConfigured)),
         case("what is neither to a frontend nor a member's is not ours", lab())
