@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 use super::core::Core;
 use super::flows::Census;
 use super::rates::Rates;
-use super::{ApplyError, Message, Options, changes, status};
+use super::{ApplyError, Message, Options, changes, host as facts, status};
 use crate::api::types::{Applied, Status};
 use crate::compile::{self, Host};
 use crate::config::model::{Config, Interface, XdpMode};
@@ -100,11 +100,19 @@ impl Desk {
         let applied = Applied {
             generation: self.generation,
             changes: changes::between(before.0.as_ref(), &before.1, config, self.core.observed()),
-            warnings: changes::warnings(config),
+            warnings: self.warnings(config),
             microseconds: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
         tracing::info!(generation = applied.generation, changes = applied.changes.len(), "applied");
         Ok(applied)
+    }
+
+    fn warnings(&self, config: &Config) -> Vec<String> {
+        let attached = self.core.dataplane().attached().unwrap_or_default();
+        let attached: Vec<_> = attached.into_iter().map(|(ifindex, _)| ifindex).collect();
+        let mut warnings = changes::warnings(config);
+        warnings.extend(facts::warnings(config, &attached, &self.neighbours.snapshot()));
+        warnings
     }
 
     /// Has the kernel asked for the way to each member, old ones included.

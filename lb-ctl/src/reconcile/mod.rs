@@ -4,6 +4,7 @@ mod changes;
 mod core;
 mod desk;
 mod flows;
+mod host;
 mod rates;
 mod status;
 

@@ -9,7 +9,7 @@ use lb_common::units::MemberId;
 use super::core::{Core, in_force};
 use super::flows::Census;
 use super::rates::Rates;
-use super::{Options, changes};
+use super::{Options, changes, host};
 use crate::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Transition};
 use crate::compile::{self, Accepting, Service};
 use crate::config::model::{self, Access, Config, Distribution, Protocol};
@@ -37,16 +37,18 @@ impl Sources<'_> {
             warnings.push(error.to_string());
             Counters::default()
         });
+        let interfaces = self.interfaces(&mut warnings);
         let (mut rules, mut members) = (Vec::new(), Vec::new());
         match self.core.config() {
             Some(config) => {
                 rules = self.rules(config, &mut warnings);
                 members = self.members(config);
                 warnings.extend(changes::warnings(config));
+                let attached: Vec<_> = interfaces.iter().map(|interface| interface.ifindex).collect();
+                warnings.extend(host::warnings(config, &attached, self.snapshot));
             }
             None => warnings.push("no configuration has been applied yet: lbctl apply -f lb.yaml".to_owned()),
         }
-        let interfaces = self.interfaces(&mut warnings);
         Status {
             instance: self.options.instance.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
