@@ -2,6 +2,13 @@
 //! the frame and the maps.
 #![no_std]
 #![no_main]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the kernel has 32-bit indices and answers where aya-ebpf has usize and i64"
+)]
+#![allow(clippy::needless_pass_by_value, reason = "the form of an entry point")]
 
 mod action;
 mod clock;

@@ -1,6 +1,6 @@
 //! For tests: tables in memory, frames built by hand, checksums in full.
 //!
-//! Shares no arithmetic with the pipeline: what [`frame`] builds and [`sums`] checks is
+//! Shares no arithmetic with the pipeline: what [`frame`] builds and [`sums()`] checks is
 //! computed from the bytes alone.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that is written wrongly stops here")]
 

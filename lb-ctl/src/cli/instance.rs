@@ -14,7 +14,7 @@ pub(super) struct Instance {
     #[arg(id = "instance", long = "instance", global = true, env = "LBCTL_INSTANCE", default_value = "default", value_name = "NAME",
           value_parser = checked, hide_env_values = true, help_heading = "Instance")]
     pub(super) name: String,
-    /// Socket of the daemon [default: /run/lbctl/<INSTANCE>.sock]
+    /// Socket of the daemon [default: /run/lbctl/INSTANCE.sock]
     #[arg(
         long,
         global = true,
@@ -24,7 +24,7 @@ pub(super) struct Instance {
         help_heading = "Instance"
     )]
     socket: Option<PathBuf>,
-    /// Where the daemon keeps what was applied [default: /var/lib/lbctl/<INSTANCE>]
+    /// Where the daemon keeps what was applied [default: /var/lib/lbctl/INSTANCE]
     #[arg(
         long,
         global = true,
@@ -34,7 +34,7 @@ pub(super) struct Instance {
         help_heading = "Instance"
     )]
     state_dir: Option<PathBuf>,
-    /// Where program, links and maps are pinned, in bpffs [default: /sys/fs/bpf/lbctl/<INSTANCE>]
+    /// Where program, links and maps are pinned, in bpffs [default: /sys/fs/bpf/lbctl/INSTANCE]
     #[arg(
         long,
         global = true,
