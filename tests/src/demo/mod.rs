@@ -40,7 +40,7 @@ impl Demo {
         for backend in lab.backends() {
             servers.insert(backend.name().to_owned(), serve(&lab, backend)?);
         }
-        println!("starting lbctl serve with {}", config.display());
+        println!("starting lbctl serve with {}", shown(config).display());
         let daemon = Instance::start(&lab, lbctl, Some(config))?;
         Ok(Self { servers, daemon, lab })
     }
@@ -169,6 +169,12 @@ fn serve(lab: &Lab, backend: &Backend) -> Result<Process> {
     let mut command = backend.netns().command(sibling("lab-server")?);
     command.args(args.to_args());
     lab.spawn(backend.name(), command)
+}
+
+/// A path as seen from where the command was called.
+fn shown(path: &Path) -> &Path {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path)
 }
 
 /// A program that was built beside this one.
