@@ -14,10 +14,10 @@ use serde_json::Value;
 use super::Level;
 use crate::{build, shell, workspace};
 
-/// The package whose tests are on the levels above `Unit`.
+/// The package whose tests are all on levels above `Unit`.
 const PACKAGE: &str = "lb-tests";
 
-/// Its feature without which no test that needs root is built.
+/// The feature, here and in lb-ctl, without which no test that needs root is built.
 const PRIVILEGED: &str = "privileged";
 
 /// The variable by which the tests find lbctl.
@@ -72,7 +72,7 @@ pub(crate) fn doc_tests(filter: Option<&str>) -> Command {
 fn all_tests(subcommand: &str) -> Command {
     let mut cargo = shell::cargo();
     build::on_this_machine(cargo.current_dir(workspace::root()).arg(subcommand))
-        .args(["--features", &format!("{PACKAGE}/{PRIVILEGED}")]);
+        .args(["--features", &format!("{PACKAGE}/{PRIVILEGED},lb-ctl/{PRIVILEGED}")]);
     cargo
 }
 
@@ -113,14 +113,11 @@ fn package(id: &str) -> Option<String> {
 }
 
 fn level(package: &str, target: &str, privileged: bool) -> Level {
-    if package != PACKAGE {
-        Level::Unit
-    } else if !privileged {
-        Level::Native
-    } else if target.starts_with("kernel") {
-        Level::Kernel
-    } else {
-        Level::Lab
+    match (privileged, package == PACKAGE) {
+        (false, false) => Level::Unit,
+        (false, true) => Level::Native,
+        (true, _) if target.starts_with("kernel") => Level::Kernel,
+        (true, _) => Level::Lab,
     }
 }
 
@@ -134,6 +131,7 @@ mod tests {
         assert_eq!(level(PACKAGE, "native", false), Level::Native);
         assert_eq!(level(PACKAGE, "kernel_cases", true), Level::Kernel);
         assert_eq!(level(PACKAGE, "flood", true), Level::Lab);
+        assert_eq!(level("lb-ctl", "neighbours", true), Level::Lab);
     }
 
     #[test]
