@@ -168,13 +168,15 @@ impl Answer {
 #[inline(never)]
 fn open<T: Tables>(rule: &Rule, slots: &Slots, flow: &Flow<'_>, tables: &T) -> Answer {
     let takes = |target: Target| {
-        accepts(&rule.current, target.member, tables)
-            || rule.old.present != 0 && accepts(&rule.old, target.member, tables)
+        let by = |view: &View| target.port == view.port && accepts(view, target.member, tables);
+        by(&rule.current) || rule.old.present != 0 && by(&rule.old)
     };
     let confirmed = flow.confirmed(tables);
     if let Some(entry) = &confirmed {
         let word = entry.word();
         if takes(word.target()) {
+            // So that the next packet finds it, too.
+            flow.touch(entry, None, Side::Peer, tables);
             return Answer::to(word.target());
         }
         // The port is used again. The entry stays, in case the SYN is forged.

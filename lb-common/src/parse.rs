@@ -19,6 +19,8 @@ pub const TCP: u8 = 6;
 /// Protocol number of UDP.
 pub const UDP: u8 = 17;
 
+/// Bit of a hardware address's first byte: to everybody on the link or to a group (IEEE 802, 8.2).
+const GROUP: u8 = 0x01;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const TCP_LEN: u16 = 20;
 const UDP_LEN: u16 = 8;
@@ -50,6 +52,9 @@ pub fn ipv4<F: Window>(frame: &F) -> Result<Ip, Reason> {
     let b: &[u8; L4] = frame.view(0).ok_or(Reason::Truncated)?;
     if u16::from_be(half::<12, L4>(b)) != ETHERTYPE_IPV4 {
         return Err(Reason::NotIpv4);
+    }
+    if b[0] & GROUP != 0 {
+        return Err(Reason::LinkGroup);
     }
     Ok(Ip {
         version_length: b[14],

@@ -77,6 +77,7 @@ reasons! {
     25 MemberUnknown Drop "A slot or an entry names a label that no member has."
     26 MartianReply Drop "A reply from a frontend that is the host's own address, to a client whose neighbour is not known: the kernel would refuse it."
     27 FromFrontend Drop "A datagram to a frontend that claims to come from a frontend: two members that answer whatever they get would never end."
+    28 LinkGroup Pass "In a frame to everybody on the link or to a group."
 }
 
 /// Things that are counted beside a packet's way and never change it.

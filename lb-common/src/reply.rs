@@ -1,13 +1,13 @@
 //! Packets from members' service ports, and past us to them.
 
-use crate::abi::{FlowEntry, FlowWord, Owner, Reverse, Root};
+use crate::abi::{FlowWord, Owner, Reverse, Root};
 use crate::choose;
 use crate::classify::rule_key;
 use crate::hash::{self, Tuple};
 use crate::parse::{Headers, Segment, TcpFlags};
 use crate::reason::Reason;
 use crate::tables::Tables;
-use crate::track::{Flow, Side, proves};
+use crate::track::{Flow, Side};
 use crate::units::MemberId;
 
 /// How far a member's sequence number may be from what its peer acknowledged last, for the two
@@ -88,8 +88,12 @@ fn datagram<T: Tables>(
 #[inline(never)]
 fn untouched<T: Tables>(direct: &Flow<'_>, segment: &Segment, tables: &T) -> bool {
     if let Some(entry) = direct.confirmed(tables) {
-        direct.touch(&entry, Some(segment), Side::Member, tables);
-        return true;
+        if !segment.flags.accepts() {
+            direct.touch(&entry, Some(segment), Side::Member, tables);
+            return true;
+        }
+        // The member takes a new connection between these ports: the one before is over.
+        direct.end(&entry);
     }
     let Some(entry) = direct.pending(tables) else { return false };
     let word = entry.word();
@@ -152,26 +156,17 @@ pub fn direct<T: Tables>(h: &Headers, reverse: &Reverse, root: &Root, tables: &T
         return;
     }
     let segment = &h.segment;
-    if let Some(entry) = flow.confirmed(tables) {
+    if segment.flags.opens() {
+        remember(&flow, 0, segment.seq.wrapping_add(1), tables);
+    } else if let Some(entry) = flow.confirmed(tables) {
         flow.touch(&entry, Some(segment), Side::Peer, tables);
-        return;
-    }
-    match flow.pending(tables) {
-        Some(entry) if answers(segment, &entry) || proves(segment, &entry) => {
-            flow.promote(&entry, segment, Side::Peer, tables);
-        }
-        _ if segment.flags.opens() => remember(&flow, 0, segment.seq.wrapping_add(1), tables),
-        Some(entry) => flow.touch(&entry, None, Side::Peer, tables),
+    } else if let Some(entry) = flow.pending(tables) {
+        // Whatever the peer says proves nothing: it may have been told so by its own packet before.
+        flow.touch(&entry, None, Side::Peer, tables);
+    } else if segment.flags.has(TcpFlags::ACK) {
         // In the middle of a connection: what the peer acknowledges is what the member sends next.
-        None if segment.flags.has(TcpFlags::ACK) => remember(&flow, FlowWord::SEQ_KNOWN, segment.ack, tables),
-        None => {}
+        remember(&flow, FlowWord::SEQ_KNOWN, segment.ack, tables);
     }
-}
-
-/// A peer's SYN-ACK to a connection that the member opened.
-#[inline(always)]
-fn answers(segment: &Segment, entry: &FlowEntry) -> bool {
-    entry.word().has(FlowWord::SEQ_KNOWN) && segment.flags.accepts() && segment.ack == entry.member_seq()
 }
 
 #[inline(always)]

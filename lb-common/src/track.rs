@@ -121,6 +121,14 @@ impl<'r> Flow<'r> {
         self.mark(tables);
     }
 
+    /// Makes an entry as good as absent.
+    #[inline(always)]
+    pub fn end(&self, entry: &FlowEntry) {
+        let word = entry.word();
+        let past = Tick::new(self.now.get().wrapping_sub(self.root.closed_life + 1));
+        entry.replace(word, word.with(FlowWord::RST).at(past));
+    }
+
     /// A word for this flow at this moment.
     #[inline(always)]
     #[must_use]

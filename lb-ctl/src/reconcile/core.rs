@@ -15,8 +15,8 @@ use crate::health::{Health, ProbeKey, ProbeTarget};
 use crate::plan::{self, Plan, plan};
 use crate::state::MapState;
 
-/// A region that no rule names any more may be written again after this: by then every packet
-/// that had found the old rule has left the program.
+/// What no rule names any more may be taken away or written again after this: by then every packet
+/// that had found the old root or an old rule has left the program.
 const GRACE: Duration = Duration::from_millis(20);
 
 /// A rule between two views.
@@ -40,6 +40,7 @@ pub(super) struct Core {
     /// Jiffies in a second.
     hz: u32,
     last_switch: Option<Instant>,
+    grace: Duration,
 }
 
 impl Core {
@@ -56,6 +57,7 @@ impl Core {
             transitions: BTreeMap::new(),
             hz,
             last_switch: None,
+            grace: GRACE,
         };
         core.forget_free_space();
         Ok(core)
@@ -150,10 +152,10 @@ impl Core {
         Ok(())
     }
 
-    /// Waits until no packet can still use what the last switch has put out of force: it might
-    /// leave an exception that `carried` has to see.
+    /// Waits until no packet can still use what the last switch has put out of force: it would miss
+    /// its rule, or leave an exception that `carried` has to see.
     fn let_packets_leave(&mut self) {
-        if let Some(rest) = self.last_switch.take().and_then(|last| GRACE.checked_sub(last.elapsed())) {
+        if let Some(rest) = self.last_switch.take().and_then(|last| self.grace.checked_sub(last.elapsed())) {
             std::thread::sleep(rest);
         }
     }
@@ -168,6 +170,9 @@ impl Core {
             }
         }
         self.last_switch = Some(Instant::now());
+        if !plan.tidy.is_empty() {
+            self.let_packets_leave();
+        }
         for change in &plan.tidy {
             if let Err(error) = self.write(change) {
                 tracing::warn!(%error, "in force, but something old could not be taken out of the maps; tried again later");

@@ -40,6 +40,13 @@ impl Exception {
         self
     }
 
+    /// At another port of the member than the service's.
+    pub(crate) fn port(mut self, port: u16) -> Self {
+        let target = Target { port: Port::new(port), ..self.word.target() };
+        self.word = FlowWord::new(target, self.word.tick(), self.word.flags());
+        self
+    }
+
     pub(crate) fn flags(mut self, flags: u64) -> Self {
         self.word = self.word.with(flags);
         self

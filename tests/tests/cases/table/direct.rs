@@ -1,5 +1,6 @@
 //! Connections with members' service ports that no frontend is part of.
 
+use lb_common::abi::FlowWord;
 use lb_common::parse::{TCP, UDP};
 use lb_common::reason::{Event, Reason};
 use lb_common::testkit::{Frame, frame};
@@ -34,8 +35,8 @@ pub(super) fn rows() -> Vec<Case> {
         case("a connection to the member itself passes from its first packet on", lab())
             .client(past(syn()), direct().and(Event::Suspended))
             .member(1, syn_ack(1, 4999), direct())
-            .client(past(ack(5000)), direct().and(Event::Confirmed))
-            .member(1, answer(1), direct())
+            .client(past(ack(5000)), direct())
+            .member(1, answer(1).seq(5000), direct().and(Event::Confirmed))
             .wait(LIFE)
             .member(1, answer(1), direct())
             .holds(1, 1),
@@ -44,9 +45,10 @@ pub(super) fn rows() -> Vec<Case> {
             .member(1, answer(1).flags(RST | ACK).payload(b""), direct())
             .holds(0, 1),
         case(
-            "a wrong acknowledgement past us proves nothing",
+            "no acknowledgement past us proves anything",
             lab().pending(past_us(PEER, MEMBER, TCP).member_seq(5000)),
         )
+        .client(past(ack(5000)), direct())
         .client(past(ack(5001)), direct())
         .holds(0, 1),
         case("one that is older than our maps is known by its acknowledgement", lab())
@@ -82,7 +84,32 @@ pub(super) fn rows() -> Vec<Case> {
         case("an answer past us may acknowledge data that came with the SYN", lab())
             .client(past(syn()).payload(b"cookie"), direct().and(Event::Suspended))
             .member(1, syn_ack(1, 4999).ack(1007), direct())
-            .client(past(ack(5000)), direct().and(Event::Confirmed)),
+            .client(past(ack(5000)), direct())
+            .member(1, answer(1).seq(5000), direct().and(Event::Confirmed)),
+        case("a forged acknowledgement past us, sent twice, neither confirms nor takes replies", lab())
+            .client(past(ack(1)), direct().and(Event::Suspended))
+            .client(past(ack(1)), direct())
+            .member(1, answer(1), to_client())
+            .holds(0, 1),
+        case(
+            "a port used for the frontend after a direct connection has ended is balanced",
+            lab().confirmed(past_us(PEER, MEMBER, TCP).flags(FlowWord::FIN_CLIENT | FlowWord::FIN_MEMBER)),
+        )
+        .client(syn(), opens(1))
+        .member(1, syn_ack(1, 4999), to_client())
+        .client(ack(5000), to_member(1))
+        .member(1, answer(1), to_client()),
+        case(
+            "a port used again past us is direct again",
+            lab().confirmed(past_us(PEER, MEMBER, TCP).flags(FlowWord::FIN_CLIENT | FlowWord::FIN_MEMBER)),
+        )
+        .client(past(syn()), direct().and(Event::Suspended))
+        .member(1, syn_ack(1, 4999), direct())
+        .client(past(ack(5000)), direct())
+        .member(1, answer(1).seq(5000), direct().and(Event::Confirmed))
+        .wait(LIFE)
+        .member(1, answer(1), direct())
+        .holds(1, 1),
         case("a SYN past us twice is answered once", lab())
             .client(past(syn()), direct().and(Event::Suspended))
             .client(past(syn()), direct().and(Event::Suspended))
@@ -113,17 +140,18 @@ pub(super) fn rows() -> Vec<Case> {
         .member(1, named(1), to_client().of(DNS)),
         case("a connection that the member opens from its service port passes", lab())
             .member(1, own_syn(), untouched(Reason::OwnConnection).and(Event::Suspended))
-            .client(past(syn().flags(SYN | ACK).seq(300).ack(9000)), direct().and(Event::Confirmed))
-            .member(1, answer(1).seq(9000), direct())
+            .client(past(syn().flags(SYN | ACK).seq(300).ack(9000)), direct())
+            .member(1, answer(1).seq(9000), direct().and(Event::Confirmed))
             .client(past(ack(9001)), direct())
             .holds(1, 1),
         case("... where the peer's packets take another way, too", lab())
             .member(1, own_syn(), untouched(Reason::OwnConnection).and(Event::Suspended))
             .member(1, answer(1).seq(9000), direct().and(Event::Confirmed))
             .holds(1, 1),
-        case("a SYN-ACK that does not fit proves no connection of the member's", lab())
-            .member(1, own_syn(), untouched(Reason::OwnConnection).and(Event::Suspended))
-            .client(past(syn().flags(SYN | ACK).seq(300).ack(9001)), direct())
+        case("a forged SYN of the member's and a forged SYN-ACK of the peer's take no replies", lab())
+            .client(own_syn(), untouched(Reason::OwnConnection).and(Event::Suspended))
+            .client(past(syn().flags(SYN | ACK).seq(300).ack(9000)), direct())
+            .member(1, answer(1).seq(77_000_000), to_client())
             .holds(0, 1),
         case(
             "a connection of the member's own that cannot be remembered passes all the same",

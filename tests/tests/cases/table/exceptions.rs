@@ -83,6 +83,14 @@ pub(super) fn rows() -> Vec<Case> {
         .client(syn(), opens(2))
         .holds(1, 0),
         case(
+            "a SYN of a confirmed flow at a port of no view goes to its slot",
+            World::lab().confirmed(flow(CLIENT, 2).port(9090)),
+        )
+        .client(syn(), opens(1).and(Event::Reused).and(Event::Suspended))
+        .member(1, syn_ack(1, 4999), to_client())
+        .client(ack(5000), to_member(1))
+        .client(data(), to_member(1)),
+        case(
             "a SYN of a pending flow goes to its member when that accepts",
             World::lab().pending(flow(CLIENT, 2)),
         )

@@ -88,6 +88,11 @@ pub(super) fn rows() -> Vec<Case> {
             .client(ack(5000), to_member(2))
             .wait(LIFE)
             .client(data(), to_member(2)),
+        case("a SYN that goes by an entry keeps it for the handshake", with(old(CLOSED_LIFE).flags(CLOSED)))
+            .client(syn(), opens(2))
+            .wait(CLOSED_LIFE)
+            .member(2, syn_ack(2, 4999), to_client())
+            .client(ack(5000), to_member(2)),
         case(
             "an unproven entry lives for a handshake",
             World::lab().pending(old(HANDSHAKE_LIFE).member_seq(5000)),

@@ -5,7 +5,7 @@ use lb_common::reason::Reason;
 use lb_common::testkit::frame;
 use lb_common::units::Addr;
 
-use super::{data, query, syn};
+use super::{data, named, query, syn};
 use crate::cases::case::{Case, case};
 use crate::cases::expect::{opens, to_member, to_member_by_kernel, untouched};
 use crate::cases::world::{ADMIN, CLIENT, DNS, World, address, member_socket};
@@ -25,6 +25,10 @@ pub(super) fn rows() -> Vec<Case> {
         case("what is neither to a frontend nor a member's is not ours", lab())
             .client(syn().to("192.0.2.1:80"), untouched(Reason::NotOurs))
             .client(icmp("192.0.2.1:0"), untouched(Reason::NotOurs)),
+        case("what the link carries to everybody or to a group passes: no router forwards it", lab())
+            .client(syn().link([2, 0, 0, 0, 0, 9], [0xff; 6]), untouched(Reason::LinkGroup))
+            .client(query().link([2, 0, 0, 0, 0, 9], [1, 0, 0x5e, 0, 0, 0xfb]), untouched(Reason::LinkGroup))
+            .member(1, named(1).link([2, 0, 0, 0, 1, 9], [0xff; 6]), untouched(Reason::LinkGroup)),
         case("ARP passes", lab()).client(syn().ethertype(0x0806), untouched(Reason::NotIpv4)),
         case("IPv6 passes", lab()).client(syn().ethertype(0x86dd), untouched(Reason::NotIpv4)),
         case("a frame with a VLAN tag passes", lab()).client(syn().vlan(5), untouched(Reason::NotIpv4)),

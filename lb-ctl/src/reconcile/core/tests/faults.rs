@@ -1,5 +1,7 @@
 //! A data plane that fails at any write of an apply: the old state, or the new one.
 
+use std::sync::{Arc, Mutex};
+
 use super::meaning::{self, assert_tidy};
 use super::*;
 
@@ -164,9 +166,28 @@ fn epochs_wrap() {
     let mut world = World::with(&backends(&[1, 2]));
     for round in 0..300 {
         let file = backends(if round % 2 == 0 { &[1, 2] } else { &[2, 1, 3] });
-        world.core.last_switch = None;
         world.apply(&file).unwrap();
         assert_eq!(world.maps().rules.len(), 1);
     }
     assert_tidy(&world);
+}
+
+#[test]
+fn nothing_is_taken_away_before_packets_have_left() {
+    let mut world = World::with(&backends(&[1, 2]));
+    world.core.grace = GRACE;
+    let times = Arc::new(Mutex::new((None, None)));
+    let seen = Arc::clone(&times);
+    world.faults.fail_when(move |_, change| {
+        let mut times = seen.lock().unwrap();
+        match change {
+            Change::Root(_) => times.0 = Some(Instant::now()),
+            _ if times.0.is_some() => _ = times.1.get_or_insert_with(Instant::now),
+            _ => {}
+        }
+        false
+    });
+    world.apply(&backends(&[1])).unwrap();
+    let (switched, tidied) = *times.lock().unwrap();
+    assert!(tidied.unwrap() - switched.unwrap() >= GRACE);
 }

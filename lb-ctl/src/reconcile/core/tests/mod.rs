@@ -32,7 +32,8 @@ impl World {
 
     fn over(fake: Fake, now: Instant) -> Self {
         let (faulty, faults) = Faulty::new(fake.clone());
-        let core = Core::new(Box::new(faulty)).unwrap();
+        let mut core = Core::new(Box::new(faulty)).unwrap();
+        core.grace = Duration::ZERO;
         Self { fake, faults, core, now }
     }
 

@@ -129,7 +129,6 @@ fn play(steps: Vec<Step>) {
     let mut verdicts = BTreeMap::<Ipv4Addr, bool>::new();
     let mut last = None;
     for step in steps {
-        world.core.last_switch = None;
         match step {
             Step::Apply(file) => {
                 match world.apply(&file.text()) {
@@ -181,7 +180,6 @@ fn play(steps: Vec<Step>) {
     world.faults.heal();
     world.later(Duration::from_hours(3));
     world.core.settle(world.now).unwrap();
-    world.core.last_switch = None;
     world.converge().unwrap();
     assert_nothing_is_carried(&world);
 }
