@@ -62,16 +62,19 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let store = Store::in_folder(&options.state_dir);
     let wanted = applier::wanted(options.configuration.as_deref(), &store)?;
     let (listener, place) = socket::bind(&options.socket)?;
-    let (reconciler, _alone) = plane::start(&options).await?;
-    let applier = Arc::new(Applier::new(&options.instance, reconciler.clone(), store));
-    applier.begin_with(wanted).await?;
+    let plane = plane::start(&options).await?;
+    let applier = Arc::new(Applier::new(&options.instance, plane.reconciler.clone(), store));
+    if let Err(error) = applier.begin_with(wanted).await {
+        plane::give_up(plane, &options).await;
+        return Err(error);
+    }
     tracing::info!(instance = options.instance, socket = %options.socket.display(), "ready");
     notify::tell("READY=1");
     server::serve(listener, Arc::clone(&applier), Limits::default(), stop.wait()).await;
     notify::tell("STOPPING=1");
     drop(place);
     applier.finish().await;
-    plane::end(reconciler, &options).await
+    plane::end(plane, &options).await
 }
 
 fn no_lock(options: &Options, busy: Busy) -> Error {

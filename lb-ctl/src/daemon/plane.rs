@@ -15,24 +15,32 @@ use crate::reconcile::{self, Handle};
 /// Changes of health that may wait for the reconciler; the prober merges what does not fit.
 const EVENTS: usize = 256;
 
-/// Takes over what is pinned or makes it, and starts the reconciler. The lock says that no other
-/// daemon does.
-pub(super) async fn start(options: &Options) -> Result<(Handle, Lock), Error> {
+/// A data plane that this daemon works on.
+pub(super) struct Plane {
+    pub(super) reconciler: Handle,
+    /// It was there before this daemon.
+    taken_over: bool,
+    /// No other daemon works on it.
+    _alone: Lock,
+}
+
+/// Takes over what is pinned or makes it, and starts the reconciler.
+pub(super) async fn start(options: &Options) -> Result<Plane, Error> {
     let neighbours = Neighbours::start().await.map_err(|error| {
         Error::Failed(format!(
             "cannot ask the kernel for routes and neighbours: {error}\n  see dmesg, then try again"
         ))
     })?;
-    let (bpf, alone) = open(options)?;
+    let (bpf, taken_over, alone) = open(options)?;
     let (events, probe_events) = mpsc::channel(EVENTS);
     let prober = Prober::start(events);
     let known = reconcile::Options { instance: options.instance.clone(), pin_dir: options.pin_dir.clone() };
     let reconciler = reconcile::start(Box::new(bpf), prober, probe_events, neighbours, known)
         .map_err(|error| Error::Failed(format!("cannot start: {error}\n  try again")))?;
-    Ok((reconciler, alone))
+    Ok(Plane { reconciler, taken_over, _alone: alone })
 }
 
-fn open(options: &Options) -> Result<(Bpf, Lock), Error> {
+fn open(options: &Options) -> Result<(Bpf, bool, Lock), Error> {
     let pin_dir = &options.pin_dir;
     // Opening may replace a folder that an interrupted start left, and its lock with it.
     drop(alone_if_there(pin_dir)?);
@@ -48,7 +56,7 @@ fn open(options: &Options) -> Result<(Bpf, Lock), Error> {
     for note in notes {
         tracing::warn!("{note}");
     }
-    Ok((bpf, alone))
+    Ok((bpf, taken_over, alone))
 }
 
 fn alone_if_there(pin_dir: &Path) -> Result<Option<Lock>, Error> {
@@ -70,15 +78,29 @@ fn alone(pin_dir: &Path) -> Result<Lock, Error> {
 }
 
 /// Leaves the data plane running, or removes it if that was asked for.
-pub(super) async fn end(reconciler: Handle, options: &Options) -> Result<(), Error> {
+pub(super) async fn end(plane: Plane, options: &Options) -> Result<(), Error> {
     if !options.detach_on_exit {
         tracing::info!("stopped; the data plane goes on (lbctl detach would remove it)");
         return Ok(());
     }
-    reconciler.detach().await.map_err(|error| Error::Failed(error.to_string()))?;
-    Bpf::remove(&options.pin_dir)?;
+    take_away(&plane, options).await?;
     tracing::info!("stopped; the data plane is removed");
     Ok(())
+}
+
+/// After a start that failed: what it made goes, what was there before goes on.
+pub(super) async fn give_up(plane: Plane, options: &Options) {
+    if plane.taken_over {
+        return;
+    }
+    if let Err(error) = take_away(&plane, options).await {
+        tracing::warn!(%error, "what the failed start made stays; `lbctl detach` removes it");
+    }
+}
+
+async fn take_away(plane: &Plane, options: &Options) -> Result<(), Error> {
+    plane.reconciler.detach().await.map_err(|error| Error::Failed(error.to_string()))?;
+    Ok(Bpf::remove(&options.pin_dir)?)
 }
 
 /// Removes the data plane of an instance whose daemon does not run; whether there was one.
