@@ -16,7 +16,7 @@ use super::{ApplyError, Message, Options, changes, host as facts, status};
 use crate::api::types::{Applied, Status};
 use crate::compile::{self, Host};
 use crate::config::model::{Config, Interface, XdpMode};
-use crate::dataplane::Error;
+use crate::dataplane::{Attachment, Error};
 use crate::health::{Event as ProbeEvent, Health, Prober};
 use crate::neighbours::{Neighbours, Snapshot};
 
@@ -91,9 +91,8 @@ impl Desk {
     async fn apply(&mut self, config: Config) -> Result<Applied, ApplyError> {
         let begun = Instant::now();
         self.find_members(&config).await?;
-        self.attach(&config)?;
         let before = (self.core.config().cloned(), self.core.observed().clone());
-        self.core.apply(config, Instant::now())?;
+        self.put(config)?;
         self.prober.set_targets(self.core.probe_targets());
         let Some(config) = self.core.config() else { return Err(ApplyError::Stopping) };
         self.generation += 1;
@@ -105,6 +104,18 @@ impl Desk {
         };
         tracing::info!(generation = applied.generation, changes = applied.changes.len(), "applied");
         Ok(applied)
+    }
+
+    /// Attaches, then writes the maps; if either fails, the interfaces are as they were.
+    fn put(&mut self, config: Config) -> Result<(), ApplyError> {
+        let attached = self.core.dataplane().attached();
+        let attached = attached.map_err(|error| ApplyError::Failed(error.to_string()))?;
+        let done = self.attach(&config).and_then(|()| self.core.apply(config, Instant::now()));
+        if done.is_err() {
+            let restored = self.restore(&attached);
+            self.note(restored.map_err(|error| error.to_string()));
+        }
+        done
     }
 
     fn warnings(&self, config: &Config) -> Vec<String> {
@@ -134,6 +145,20 @@ impl Desk {
         for (ifindex, mode) in interfaces(config, &snapshot)? {
             let dataplane = self.core.dataplane_mut();
             dataplane.attach(ifindex, mode).map_err(|error| ApplyError::Refused(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Undoes what an apply that failed has done to interfaces: those that it added, and modes.
+    fn restore(&mut self, before: &[(u32, Attachment)]) -> Result<(), Error> {
+        let dataplane = self.core.dataplane_mut();
+        for (ifindex, now) in dataplane.attached()? {
+            match before.iter().find(|(there, _)| *there == ifindex) {
+                None => dataplane.detach(ifindex)?,
+                Some((_, then)) if *then == now => {}
+                Some((_, Attachment::Native)) => drop(dataplane.attach(ifindex, XdpMode::Native)?),
+                Some((_, Attachment::Generic)) => drop(dataplane.attach(ifindex, XdpMode::Generic)?),
+            }
         }
         Ok(())
     }
