@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -193,6 +194,20 @@ pub fn lbctl_under_test() -> Result<PathBuf> {
     let built =
         here.parent().and_then(Path::parent).map(|dir| dir.join("lbctl")).filter(|path| path.exists());
     built.context("no lbctl beside the tests: run cargo xtask build, or cargo xtask test")
+}
+
+/// Runs a command that should end by itself: its exit code, and all that it printed.
+pub fn ends(lab: &Lab, command: Command, patience: Duration) -> Result<(Option<i32>, String)> {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let process = lab.spawn(&format!("run-{}", RUNS.fetch_add(1, Ordering::Relaxed)), command)?;
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(status) = process.exit_status()? {
+            return Ok((status.code(), process.log()?));
+        }
+        ensure!(Instant::now() < deadline, "still running after {patience:?}:\n{}", process.log()?);
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// `lbctl status -o json`.

@@ -88,6 +88,11 @@ impl Capture {
         Ok(std::mem::take(&mut *self.frames.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn len(&self) -> usize {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

@@ -1,6 +1,7 @@
 //! Interfaces, addresses, routes and kernel settings of a lab.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     net::Ipv4Addr,
     os::fd::AsRawFd as _,
@@ -10,10 +11,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use futures_util::TryStreamExt as _;
 use nix::net::if_::if_nametoindex;
 use rtnetlink::{
     Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
-    packet_route::link::{InfoData, InfoVeth},
+    packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
 };
 
 use super::{BALANCER, Backend, CLIENT, CLIENT_LINK, HOST_LINK, NetNs, Topology, ethtool};
@@ -144,6 +146,32 @@ async fn add_route(handle: &Handle, (address, length): (Ipv4Addr, u8), gateway: 
         .execute()
         .await
         .with_context(|| format!("add the route {address}/{length} via {gateway}"))
+}
+
+/// Interfaces of a namespace that have an XDP program, and how each is attached: `Driver` or `SocketBuffer`.
+pub fn xdp_modes(netns: &NetNs) -> Result<BTreeMap<String, String>> {
+    let links: Vec<LinkMessage> = netns.block_on(async || {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        Ok(handle.link().get().execute().try_collect().await?)
+    })?;
+    let modes = links.into_iter().filter_map(|link| {
+        let (mut name, mut mode) = (None, None);
+        for attribute in link.attributes {
+            if let LinkAttribute::IfName(found) = attribute {
+                name = Some(found);
+            } else if let LinkAttribute::Xdp(facts) = attribute {
+                mode = facts.iter().find_map(attached);
+            }
+        }
+        Some((name?, mode?))
+    });
+    Ok(modes.collect())
+}
+
+fn attached(fact: &LinkXdp) -> Option<String> {
+    let LinkXdp::Attached(mode) = fact else { return None };
+    (*mode != XdpAttached::None).then(|| format!("{mode:?}"))
 }
 
 /// Full checksums, because XDP does not carry the promise of a later one, and receive polling,

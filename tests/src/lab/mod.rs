@@ -27,6 +27,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use ethtool::statistics;
+pub use links::xdp_modes;
 pub use namespace::NetNs;
 pub use process::Process;
 
@@ -65,6 +66,7 @@ pub struct Backend {
     netns: NetNs,
     name: String,
     address: Ipv4Addr,
+    number: u8,
 }
 
 impl Backend {
@@ -87,6 +89,18 @@ impl Backend {
     #[must_use]
     pub fn socket(&self, port: u16) -> SocketAddrV4 {
         SocketAddrV4::new(self.address, port)
+    }
+
+    /// Hardware address of its interface, as the lab was built.
+    #[must_use]
+    pub fn mac(&self) -> [u8; 6] {
+        links::host_mac(self.number)
+    }
+
+    /// Hardware address of the balancer's interface towards it.
+    #[must_use]
+    pub fn gateway_mac(&self) -> [u8; 6] {
+        links::balancer_mac(self.number)
     }
 }
 
@@ -121,7 +135,7 @@ impl Lab {
             .map(|n| {
                 let name = format!("b{n}");
                 let netns = NetNs::create(&claim.namespace(&name))?;
-                Ok(Backend { netns, name, address: links::backend_address(n) })
+                Ok(Backend { netns, name, address: links::backend_address(n), number: n })
             })
             .collect::<Result<Vec<_>>>()?;
         links::wire(&client, &balancer, &backends, topology)?;
