@@ -46,11 +46,12 @@ impl World {
 
     /// One TCP and one UDP rule, the same probe for both (`None`: no probe); `states` are admin states.
     fn apply(&self, probe: Option<&str>, states: [&str; 3]) {
-        let backends: String = (self.lab.backends().iter().zip(states))
+        let backends: Vec<_> = (self.lab.backends().iter().zip(states))
             .map(|(b, state)| {
-                format!("{{ name: {}, address: {}, adminState: {state} }}, ", b.name(), b.address())
+                format!("{{ name: {}, address: {}, adminState: {state} }}", b.name(), b.address())
             })
             .collect();
+        let backends = backends.join(", ");
         let probes = probe.map_or(String::new(), |probe| {
             format!("probes: [{{ name: p, {probe}, interval: 100ms, timeout: 100ms, threshold: 2 }}]\n")
         });
@@ -171,7 +172,7 @@ fn one_of_several_down() {
     for (before, now) in udp_before.iter().zip(ask(&flows, PATIENCE)) {
         match before.as_deref() {
             Some("b2") => {
-                assert!(matches!(now.as_deref(), Some("b1" | "b3")), "a flow of b2 went to {now:?}")
+                assert!(matches!(now.as_deref(), Some("b1" | "b3")), "a flow of b2 went to {now:?}");
             }
             _ => assert_eq!(now, *before, "a flow moved whose member is up"),
         }
@@ -215,7 +216,9 @@ fn all_down_and_sent_to_all() {
     let world = World::new("prb-all");
     world.apply(Some(&format!("{HTTP}, noHealthyBackends: all-up")), ["none"; 3]);
     // With this policy they are "up" before they have been probed.
-    ALL.iter().for_each(|name| world.wait_for_reason(name, "HTTP 200"));
+    for name in ALL {
+        world.wait_for_reason(name, "HTTP 200");
+    }
     let (mut before, flows) = (world.open(FLOWS), world.flows());
     let udp_before = ask(&flows, PATIENCE);
     // Members stay "up" as far as new connections go; the reason tells.

@@ -180,10 +180,10 @@ fn nothing_is_taken_away_before_packets_have_left() {
     let seen = Arc::clone(&times);
     world.faults.fail_when(move |_, change| {
         let mut times = seen.lock().unwrap();
-        match change {
-            Change::Root(_) => times.0 = Some(Instant::now()),
-            _ if times.0.is_some() => _ = times.1.get_or_insert_with(Instant::now),
-            _ => {}
+        if matches!(change, Change::Root(_)) {
+            times.0 = Some(Instant::now());
+        } else if times.0.is_some() {
+            times.1.get_or_insert_with(Instant::now);
         }
         false
     });
