@@ -1,6 +1,6 @@
 //! A data plane in memory, with the limits and the forgetfulness of the real one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ struct Memory {
     opened: BTreeMap<MemberId, u64>,
     jiffies: u64,
     attached: BTreeMap<u32, Attachment>,
+    generic_only: BTreeSet<u32>,
 }
 
 /// Of the fake's clock.
@@ -63,6 +64,7 @@ impl Fake {
             opened: BTreeMap::new(),
             jiffies: 0,
             attached: BTreeMap::new(),
+            generic_only: BTreeSet::new(),
         })))
     }
 
@@ -102,6 +104,11 @@ impl Fake {
     /// Sets how many connections a member was given.
     pub fn set_member_opened(&self, member: MemberId, opened: u64) {
         self.memory().opened.insert(member, opened);
+    }
+
+    /// Makes an interface one whose driver has no native XDP.
+    pub fn generic_only(&self, ifindex: u32) {
+        self.memory().generic_only.insert(ifindex);
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -235,13 +242,15 @@ impl Dataplane for Fake {
         self.memory().limits
     }
 
-    /// Every interface of the fake can do native XDP.
     fn attach(&mut self, ifindex: u32, mode: XdpMode) -> Result<Attachment, Error> {
-        let attachment = match mode {
-            XdpMode::Auto | XdpMode::Native => Attachment::Native,
-            XdpMode::Generic => Attachment::Generic,
+        let mut memory = self.memory();
+        let attachment = match (mode, memory.attached.get(&ifindex)) {
+            (XdpMode::Auto, Some(there)) => *there,
+            (XdpMode::Auto, None) if memory.generic_only.contains(&ifindex) => Attachment::Generic,
+            (XdpMode::Auto | XdpMode::Native, _) => Attachment::Native,
+            (XdpMode::Generic, _) => Attachment::Generic,
         };
-        self.memory().attached.insert(ifindex, attachment);
+        memory.attached.insert(ifindex, attachment);
         Ok(attachment)
     }
 

@@ -20,6 +20,7 @@ use lb_common::abi::{
 };
 use lb_common::units::{Addr, MemberId};
 
+use crate::config::model::XdpMode;
 use crate::state::{AccessEntry, MapState};
 
 /// One write. `None` deletes; deleting what is not there is no error.
@@ -156,9 +157,45 @@ pub trait Dataplane: Send {
     /// Room in the maps.
     fn limits(&self) -> Limits;
     /// Attaches the program to an interface, or leaves it attached.
-    fn attach(&mut self, ifindex: u32, mode: crate::config::model::XdpMode) -> Result<Attachment, Error>;
+    fn attach(&mut self, ifindex: u32, mode: XdpMode) -> Result<Attachment, Error>;
     /// Takes the program off an interface.
     fn detach(&mut self, ifindex: u32) -> Result<(), Error>;
     /// Where the program is attached.
     fn attached(&self) -> Result<Vec<(u32, Attachment)>, Error>;
+}
+
+/// Attaches to all of these interfaces. Where one can only do it the generic way, those that leave
+/// it to us do so, too: its driver drops what a native one redirects to it
+/// (`ndo_xdp_xmit`, net/core/filter.c).
+pub fn attach_all(dataplane: &mut dyn Dataplane, interfaces: &[(u32, XdpMode)]) -> Result<(), Error> {
+    let mut native = Vec::new();
+    let mut mixed = false;
+    for &(ifindex, mode) in interfaces {
+        match dataplane.attach(ifindex, mode)? {
+            Attachment::Native if mode == XdpMode::Auto => native.push(ifindex),
+            Attachment::Native => {}
+            Attachment::Generic => mixed = true,
+        }
+    }
+    for ifindex in native.into_iter().filter(|_| mixed) {
+        dataplane.attach(ifindex, XdpMode::Generic)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn one_generic_interface_makes_all_generic_that_may_be() {
+        let mut fake = fake::Fake::default();
+        attach_all(&mut fake, &[(1, XdpMode::Auto), (2, XdpMode::Native)]).unwrap();
+        assert_eq!(fake.attached().unwrap(), [(1, Attachment::Native), (2, Attachment::Native)]);
+        fake.generic_only(3);
+        attach_all(&mut fake, &[(1, XdpMode::Auto), (2, XdpMode::Native), (3, XdpMode::Auto)]).unwrap();
+        let expected = [(1, Attachment::Generic), (2, Attachment::Native), (3, Attachment::Generic)];
+        assert_eq!(fake.attached().unwrap(), expected);
+    }
 }

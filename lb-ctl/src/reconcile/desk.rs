@@ -16,7 +16,7 @@ use super::{ApplyError, Message, Options, changes, host as facts, status};
 use crate::api::types::{Applied, Status};
 use crate::compile::{self, Host};
 use crate::config::model::{Config, Interface, XdpMode};
-use crate::dataplane::{Attachment, Error};
+use crate::dataplane::{self, Attachment, Error};
 use crate::health::{Event as ProbeEvent, Health, Prober};
 use crate::neighbours::{Neighbours, Snapshot};
 
@@ -142,11 +142,9 @@ impl Desk {
     /// may carry what is still to end.
     fn attach(&mut self, config: &Config) -> Result<(), ApplyError> {
         let snapshot = self.neighbours.snapshot();
-        for (ifindex, mode) in interfaces(config, &snapshot)? {
-            let dataplane = self.core.dataplane_mut();
-            dataplane.attach(ifindex, mode).map_err(|error| ApplyError::Refused(error.to_string()))?;
-        }
-        Ok(())
+        let wanted = interfaces(config, &snapshot)?;
+        dataplane::attach_all(self.core.dataplane_mut(), &wanted)
+            .map_err(|error| ApplyError::Refused(error.to_string()))
     }
 
     /// Undoes what an apply that failed has done to interfaces: those that it added, and modes.
