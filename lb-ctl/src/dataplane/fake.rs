@@ -217,8 +217,12 @@ impl Dataplane for Fake {
         Ok(())
     }
 
-    fn forget(&mut self, table: FlowTable, key: &FlowKey) -> Result<(), Error> {
-        self.memory().flows(table).remove(key);
+    fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
+        let mut memory = self.memory();
+        let flows = memory.flows(table);
+        if flows.get(key) == Some(&seen) {
+            flows.remove(key);
+        }
         Ok(())
     }
 

@@ -106,8 +106,8 @@ impl<D: Dataplane> Dataplane for Faulty<D> {
         self.inner.flows(table, visit)
     }
 
-    fn forget(&mut self, table: FlowTable, key: &FlowKey) -> Result<(), Error> {
-        self.inner.forget(table, key)
+    fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
+        self.inner.forget(table, key, seen)
     }
 
     fn counters(&self) -> Result<Counters, Error> {

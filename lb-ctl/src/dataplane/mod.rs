@@ -144,8 +144,9 @@ pub trait Dataplane: Send {
     fn write(&mut self, change: &Change) -> Result<(), Error>;
     /// Walks a table of exceptions in batches.
     fn flows(&self, table: FlowTable, visit: &mut dyn FnMut(&FlowKey, FlowWord)) -> Result<(), Error>;
-    /// Deletes an exception.
-    fn forget(&mut self, table: FlowTable, key: &FlowKey) -> Result<(), Error>;
+    /// Deletes an exception, unless it has changed since it said `seen`: a new connection between the
+    /// same ports may have taken its place.
+    fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error>;
     /// Counters of reasons and events.
     fn counters(&self) -> Result<Counters, Error>;
     /// Counters of one rule by its statistics number.

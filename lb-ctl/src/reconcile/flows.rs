@@ -104,11 +104,11 @@ pub(super) fn sweep(dataplane: &mut dyn Dataplane, state: &MapState, hz: u32) ->
     let mut dead = Vec::new();
     dataplane.flows(FlowTable::Confirmed, &mut |key, word| {
         if word.tick().age(now) > lives.of_entry(key, word, state).saturating_add(margin) {
-            dead.push(*key);
+            dead.push((*key, word));
         }
     })?;
-    for key in &dead {
-        dataplane.forget(FlowTable::Confirmed, key)?;
+    for (key, word) in dead {
+        dataplane.forget(FlowTable::Confirmed, &key, word)?;
     }
     census(dataplane, state)
 }

@@ -136,9 +136,10 @@ fn exceptions_are_walked_and_forgotten() {
     let mut seen = std::collections::BTreeMap::new();
     bpf.flows(FlowTable::Pending, &mut |key, word| assert_eq!(seen.insert(*key, word), None)).unwrap();
     assert_eq!(seen, (1..=3000).map(|n| (key(n), word(n))).collect());
-    bpf.forget(FlowTable::Pending, &key(1)).unwrap();
-    bpf.forget(FlowTable::Pending, &key(1)).unwrap();
-    bpf.forget(FlowTable::Confirmed, &key(2)).unwrap();
+    bpf.forget(FlowTable::Pending, &key(1), word(1)).unwrap();
+    bpf.forget(FlowTable::Pending, &key(1), word(1)).unwrap();
+    bpf.forget(FlowTable::Pending, &key(2), word(1)).unwrap();
+    bpf.forget(FlowTable::Confirmed, &key(2), word(2)).unwrap();
     let mut left = 0;
     bpf.flows(FlowTable::Pending, &mut |_, _| left += 1).unwrap();
     assert_eq!(left, 2999);

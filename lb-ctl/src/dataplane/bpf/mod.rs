@@ -192,8 +192,8 @@ impl Dataplane for Bpf {
         self.tables.flows(table, visit)
     }
 
-    fn forget(&mut self, table: FlowTable, key: &FlowKey) -> Result<(), Error> {
-        self.tables.forget(table, key)
+    fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
+        self.tables.forget(table, key, seen)
     }
 
     fn counters(&self) -> Result<Counters, Error> {

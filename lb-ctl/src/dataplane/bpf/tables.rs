@@ -181,13 +181,19 @@ impl Tables {
             .map_err(|cause| error::map(name, "cannot walk it", &cause))
     }
 
-    pub(super) fn forget(&mut self, table: FlowTable, key: &FlowKey) -> Result<(), Error> {
+    pub(super) fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
         let (name, (_, flows)) = match table {
             FlowTable::Pending => (map::PENDING, &mut self.pending),
             FlowTable::Confirmed => (map::CONFIRMED, &mut self.confirmed),
         };
-        absent_is_fine(flows.remove(&Wire(*key)))
-            .map_err(|cause| error::map(name, "cannot delete an entry", &cause))
+        let key = Wire(*key);
+        let done = match flows.get(&key, 0) {
+            Ok([word, _]) if word != seen.0 => Ok(()),
+            Err(MapError::KeyNotFound) => Ok(()),
+            Ok(_) => absent_is_fine(flows.remove(&key)),
+            Err(cause) => Err(cause),
+        };
+        done.map_err(|cause| error::map(name, "cannot delete an entry", &cause))
     }
 
     pub(super) fn counters(&self) -> Result<Counters, Error> {
