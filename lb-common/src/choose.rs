@@ -203,7 +203,7 @@ fn open<T: Tables>(rule: &Rule, slots: &Slots, flow: &Flow<'_>, tables: &T) -> A
     let target = if slot_accepts {
         slots.current
     } else {
-        rule.current.target(fallback(&rule.current, slots.hash, tables))
+        rule.current.target(fallback(&rule.current, slots.hash, slots.current.member, tables))
     };
     if target.member == MemberId::NONE {
         return Answer::NO_HEALTHY_MEMBER;
@@ -255,7 +255,7 @@ fn established<T: Tables>(slots: &Slots, flow: &Flow<'_>, segment: &Segment, tab
 
 #[inline(always)]
 fn fallback_target<T: Tables>(rule: &Rule, slots: &Slots, tables: &T) -> Result<Target, Reason> {
-    match fallback(&rule.current, slots.hash, tables) {
+    match fallback(&rule.current, slots.hash, slots.current.member, tables) {
         MemberId::NONE => Err(Reason::NoHealthyMember),
         member => Ok(rule.current.target(member)),
     }
@@ -263,14 +263,14 @@ fn fallback_target<T: Tables>(rule: &Rule, slots: &Slots, tables: &T) -> Result<
 
 /// A member that accepts, chosen by a second hash of the same tuple: a few draws from the ring,
 /// which keep the weights, then the health set from a random bit on, which finds one if there is
-/// any.
+/// any. The slot's own member is not drawn, so that the answer stays the same when it is back.
 #[inline(never)]
-fn fallback<T: Tables>(view: &View, hash: u64, tables: &T) -> MemberId {
+fn fallback<T: Tables>(view: &View, hash: u64, own: MemberId, tables: &T) -> MemberId {
     let mut hash = hash;
     for _ in 0..DRAWS {
         hash = hash::again(hash);
         let member = in_slot(view, hash, tables).member;
-        if accepts(view, member, tables) {
+        if member != own && accepts(view, member, tables) {
             return member;
         }
     }
@@ -320,7 +320,7 @@ pub fn could_reach<T: Tables>(
     let Ok(slots) = slots(rule, tuple, peer, root, tables) else { return false };
     slots.current.member == member
         || slots.old.member == member
-        || fallback(&rule.current, slots.hash, tables) == member
+        || fallback(&rule.current, slots.hash, slots.current.member, tables) == member
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! Packets from members' service ports, back to clients.
 
+use lb_common::abi::Mode;
+use lb_common::hash;
 use lb_common::reason::Reason;
 use lb_common::testkit::{Frame, frame};
 
+use super::selection::{drawn, hash_of};
 use super::{ACK, RST, SYN, answer, named, query, syn_ack};
 use crate::cases::case::{Case, case};
 use crate::cases::expect::{to_client, to_client_by_kernel, to_member, untouched};
 use crate::cases::world::{ADMIN, DNS, World, member_socket};
 
+const RING: [u16; 2] = [1, 2];
 /// A client on the balancer's link whose hardware address nobody knows.
 const UNKNOWN_NEIGHBOUR: &str = "198.51.100.77:40000";
 const UNREACHABLE: &str = "192.0.2.200:40000";
@@ -15,6 +19,13 @@ const FAR: &str = "192.0.2.9:40000";
 
 pub(super) fn rows() -> Vec<Case> {
     let lab = World::lab;
+    // Its slot names member 1, and the draw for a stand-in does so, too.
+    let draws = |port| {
+        let hash = hash_of(DNS, Mode::FiveTuple, port);
+        [hash, hash::again(hash)].map(|hash| drawn(&RING, hash))
+    };
+    let port = (40_000..=u16::MAX).find(|port| draws(*port) == [1, 1]).unwrap();
+    let client = format!("198.51.100.2:{port}");
     vec![
         case("a reply gets the frontend's address and port", lab())
             .member(1, answer(1), to_client())
@@ -45,6 +56,13 @@ pub(super) fn rows() -> Vec<Case> {
         ),
         case("UDP from the member that stands in for the failed one is a reply", lab().accepting(&[2]))
             .member(2, named(2), to_client().of(DNS)),
+        case(
+            "UDP from the stand-in is a reply still when the slot's member is back",
+            lab().ring(DNS, &RING).accepting(&[2]),
+        )
+        .client(query().from(&client), to_member(2).of(DNS))
+        .then(|world| world.accepting(&[1, 2]))
+        .member(2, named(2).to(&client), to_client().of(DNS)),
         case("UDP from the failed member is a reply still", lab().accepting(&[2])).member(
             1,
             named(1),

@@ -9,7 +9,7 @@ use lb_common::units::{MemberId, Port};
 use super::{ACK, FIN, SYN, data, query, syn};
 use crate::cases::case::{Case, case};
 use crate::cases::expect::{Expect, opens, to_member, untouched};
-use crate::cases::world::{DNS, WEB, World, address, member};
+use crate::cases::world::{DNS, Service, WEB, World, address, member};
 
 pub(super) fn rows() -> Vec<Case> {
     let lab = World::lab;
@@ -108,18 +108,27 @@ fn syn_in_slot(ring: &[u16], label: u16) -> frame::Frame {
 }
 
 fn in_slot(ring: &[u16], mode: Mode, port: u16) -> u16 {
+    drawn(ring, hash_of(WEB, mode, port))
+}
+
+/// The member that a hash draws from a ring.
+pub(super) fn drawn(ring: &[u16], hash: u64) -> u16 {
+    ring[hash::scale(hash, ring.len().try_into().unwrap()) as usize]
+}
+
+/// What chooses the slot of a client's port.
+pub(super) fn hash_of(service: Service, mode: Mode, port: u16) -> u64 {
     let tuple = Tuple {
         peer: address("198.51.100.2:0"),
         peer_port: Port::new(port),
-        local: address(WEB.frontend),
-        local_port: Port::new(80),
-        protocol: WEB.protocol,
+        local: address(service.frontend),
+        local_port: service.key(0).port,
+        protocol: service.protocol,
     };
     let key = World::lab().map.root.hash_key;
     let peer = hash::peer(&key, tuple.peer, tuple.peer_port, tuple.protocol);
     let five = hash::flow(&key, peer, tuple.local, tuple.local_port);
-    let size = ring.len().try_into().unwrap();
-    ring[hash::scale(hash::distribution(&key, mode as u8, &tuple, five), size) as usize]
+    hash::distribution(&key, mode as u8, &tuple, five)
 }
 
 /// SYNs from ports that five-tuples would spread.
