@@ -96,7 +96,9 @@ impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn rule(&self, key: &RuleKey) -> Option<&Rule> {
         // SAFETY: user space never changes a rule that a packet can find, it writes those of the
-        // next epoch; a deleted one is not reused before all running programs have ended (RCU).
+        // next epoch. The kernel may give a deleted element to another key at once; user space
+        // deletes only what has been out of force for longer than a packet takes (`GRACE`). The
+        // memory itself is the map's, and whatever a late reader found there would be a `Rule`.
         unsafe { RULES.get(key.word()) }
     }
 
