@@ -3,7 +3,8 @@
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use lb_common::{
-    parse::{ETH_LEN, IPV4_LEN, L4, TCP, TcpFlags, UDP},
+    family::ETH_LEN,
+    parse::{TCP, TcpFlags, UDP},
     reason::Reason,
     testkit::checksum,
     units::{Addr, Port},
@@ -19,6 +20,8 @@ pub(crate) const FRAME: usize = FRAME_BYTES as usize;
 pub(crate) const FRAME_BYTES: u8 = 64;
 /// Of them, from the IP header on, and from the transport header on.
 const IP_BYTES: u8 = 50;
+/// Where the transport header begins.
+const L4: usize = ETH_LEN + 20;
 const L4_BYTES: u8 = 30;
 const _: () = assert!(ETH_LEN + IP_BYTES as usize == FRAME && L4 + L4_BYTES as usize == FRAME);
 /// Where a frame carries the key of the small hash.
@@ -206,7 +209,7 @@ fn put_checksums(b: &mut [u8; FRAME]) {
     let at = L4 + if protocol == UDP { 6 } else { 16 };
     b[24..26].fill(0);
     b[at..at + 2].fill(0);
-    let ip = checksum(&b[ETH_LEN..ETH_LEN + IPV4_LEN], 0);
+    let ip = checksum(&b[ETH_LEN..L4], 0);
     b[24..26].copy_from_slice(&ip.to_be_bytes());
     // The addresses lie before the transport header; the rest of the pseudo-header is a number.
     let rest = u32::from(protocol) + u32::from(L4_BYTES);

@@ -5,12 +5,14 @@
 
 use crate::abi::sieve::Cell;
 use crate::abi::{AddressFlags, FlowWord, HEALTH_BITS, Root, Rule, View};
+use crate::family::Family;
 use crate::hash::{self, Tuple};
-use crate::parse::{Headers, Segment, TcpFlags};
+use crate::parse::{self, Headers, Segment, TcpFlags};
 use crate::reason::{Event, Reason};
-use crate::tables::Tables;
+use crate::tables::{Shared, Tables};
 use crate::track::{Flow, Side, after, proves};
 use crate::units::{MemberId, Port, Target};
+use crate::window::Window;
 
 /// Draws from the ring before the health set itself is searched: with half of the members down,
 /// one flow in 65,536 needs the search.
@@ -40,8 +42,9 @@ struct Slots {
 /// away lives in memory from its first field on, on every packet's way. With copies it lives in
 /// registers until one of the rare ways is taken, which makes the common one a quarter cheaper.
 #[inline(always)]
-pub fn target<T: Tables>(
-    h: &Headers,
+pub fn target<A: Family, F: Window, T: Tables<A>>(
+    frame: &F,
+    h: &Headers<A>,
     rule: &Rule,
     root: &Root,
     tables: &T,
@@ -55,11 +58,10 @@ pub fn target<T: Tables>(
         let target = datagram(rule, &slots, tables)?;
         return Ok(Choice { target, opens: false });
     }
-    let segment = &h.segment;
     let flow = Flow::new(&tuple, peer, rule.life, root, now);
     let marked = flow.marked(tables);
     let agree = slots.current == slots.old;
-    if segment.flags.opens() {
+    if h.flags.opens() {
         if agree && !marked && accepts(&rule.current, slots.current.member, tables) {
             return Ok(Choice { target: slots.current, opens: true });
         }
@@ -68,11 +70,17 @@ pub fn target<T: Tables>(
     if agree && !marked {
         return Ok(Choice { target: slots.current, opens: false });
     }
-    Ok(Choice { target: established(&{ slots }, &{ flow }, &{ *segment }, tables), opens: false })
+    Ok(Choice { target: established(&{ slots }, &{ flow }, &parse::segment(frame, h)?, tables), opens: false })
 }
 
 #[inline(always)]
-fn slots<T: Tables>(rule: &Rule, tuple: &Tuple, peer: u64, root: &Root, tables: &T) -> Result<Slots, Reason> {
+fn slots<A: Family, T: Shared>(
+    rule: &Rule,
+    tuple: &Tuple<A>,
+    peer: u64,
+    root: &Root,
+    tables: &T,
+) -> Result<Slots, Reason> {
     let five = hash::flow(&root.hash_key, peer, tuple.local, tuple.local_port);
     let hash = hash::distribution(&root.hash_key, rule.current.mode, tuple, five);
     let current = in_slot(&rule.current, hash, tables);
@@ -93,7 +101,7 @@ fn slots<T: Tables>(rule: &Rule, tuple: &Tuple, peer: u64, root: &Root, tables: 
 }
 
 #[inline(always)]
-fn in_slot<T: Tables>(view: &View, hash: u64, tables: &T) -> Target {
+fn in_slot<T: Shared>(view: &View, hash: u64, tables: &T) -> Target {
     let member = if view.ring_size == 0 {
         MemberId::NONE
     } else {
@@ -104,7 +112,7 @@ fn in_slot<T: Tables>(view: &View, hash: u64, tables: &T) -> Target {
 
 /// Whether a member takes new connections.
 #[inline(always)]
-pub fn accepts<T: Tables>(view: &View, member: MemberId, tables: &T) -> bool {
+pub fn accepts<T: Shared>(view: &View, member: MemberId, tables: &T) -> bool {
     let (word, bit) = member.health_place();
     let Some(word) = word.checked_sub(view.health_skip) else { return false };
     if member == MemberId::NONE || word >= view.health_words {
@@ -116,7 +124,7 @@ pub fn accepts<T: Tables>(view: &View, member: MemberId, tables: &T) -> bool {
 /// No client has a frontend's address; who claims it wants members to answer each other for ever.
 /// TCP ends such a thing by itself.
 #[inline(always)]
-fn not_from_a_frontend<T: Tables>(h: &Headers, tables: &T) -> Result<(), Reason> {
+fn not_from_a_frontend<A: Family, T: Tables<A>>(h: &Headers<A>, tables: &T) -> Result<(), Reason> {
     let forged = tables.sieve(h.ip.source).has(Cell::FRONTEND)
         && tables.address(h.ip.source).has(AddressFlags::FRONTEND);
     if forged { Err(Reason::FromFrontend) } else { Ok(()) }
@@ -124,7 +132,7 @@ fn not_from_a_frontend<T: Tables>(h: &Headers, tables: &T) -> Result<(), Reason>
 
 /// UDP without tracking: first accepting of slot target and fallback (S-DIST-15).
 #[inline(always)]
-fn datagram<T: Tables>(rule: &Rule, slots: &Slots, tables: &T) -> Result<Target, Reason> {
+fn datagram<T: Shared>(rule: &Rule, slots: &Slots, tables: &T) -> Result<Target, Reason> {
     if accepts(&rule.current, slots.current.member, tables) {
         return Ok(slots.current);
     }
@@ -166,7 +174,7 @@ impl Answer {
 
 /// A SYN whose slot does not settle the matter.
 #[inline(never)]
-fn open<T: Tables>(rule: &Rule, slots: &Slots, flow: &Flow<'_>, tables: &T) -> Answer {
+fn open<A: Family, T: Tables<A>>(rule: &Rule, slots: &Slots, flow: &Flow<'_, A>, tables: &T) -> Answer {
     let takes = |target: Target| {
         let by = |view: &View| target.port == view.port && accepts(view, target.member, tables);
         by(&rule.current) || rule.old.present != 0 && by(&rule.old)
@@ -220,7 +228,12 @@ fn open<T: Tables>(rule: &Rule, slots: &Slots, flow: &Flow<'_>, tables: &T) -> A
 
 /// A later packet of a connection that may be an exception.
 #[inline(never)]
-fn established<T: Tables>(slots: &Slots, flow: &Flow<'_>, segment: &Segment, tables: &T) -> Target {
+fn established<A: Family, T: Tables<A>>(
+    slots: &Slots,
+    flow: &Flow<'_, A>,
+    segment: &Segment,
+    tables: &T,
+) -> Target {
     if let Some(entry) = flow.confirmed(tables) {
         let word = entry.word();
         if word.has(FlowWord::REUSED)
@@ -254,7 +267,7 @@ fn established<T: Tables>(slots: &Slots, flow: &Flow<'_>, segment: &Segment, tab
 }
 
 #[inline(always)]
-fn fallback_target<T: Tables>(rule: &Rule, slots: &Slots, tables: &T) -> Result<Target, Reason> {
+fn fallback_target<T: Shared>(rule: &Rule, slots: &Slots, tables: &T) -> Result<Target, Reason> {
     match fallback(&rule.current, slots.hash, slots.current.member, tables) {
         MemberId::NONE => Err(Reason::NoHealthyMember),
         member => Ok(rule.current.target(member)),
@@ -264,8 +277,14 @@ fn fallback_target<T: Tables>(rule: &Rule, slots: &Slots, tables: &T) -> Result<
 /// A member that accepts, chosen by a second hash of the same tuple: a few draws from the ring,
 /// which keep the weights, then the health set from a random bit on, which finds one if there is
 /// any. The slot's own member is not drawn, so that the answer stays the same when it is back.
+#[inline(always)]
+fn fallback<T: Shared>(view: &View, hash: u64, own: MemberId, tables: &T) -> MemberId {
+    let member = draw(view, hash, own, tables);
+    if member == MemberId::NONE { search(view, hash, tables) } else { member }
+}
+
 #[inline(never)]
-fn fallback<T: Tables>(view: &View, hash: u64, own: MemberId, tables: &T) -> MemberId {
+fn draw<T: Shared>(view: &View, hash: u64, own: MemberId, tables: &T) -> MemberId {
     let mut hash = hash;
     for _ in 0..DRAWS {
         hash = hash::again(hash);
@@ -274,12 +293,13 @@ fn fallback<T: Tables>(view: &View, hash: u64, own: MemberId, tables: &T) -> Mem
             return member;
         }
     }
-    search(view, hash, tables)
+    MemberId::NONE
 }
 
 /// The first accepting member from a random place on.
-#[inline(always)]
-fn search<T: Tables>(view: &View, hash: u64, tables: &T) -> MemberId {
+#[inline(never)]
+fn search<T: Shared>(view: &View, hash: u64, tables: &T) -> MemberId {
+    let hash = hash::again(!hash);
     let words = u32::from(view.health_words);
     let start = hash::scale(hash, words);
     let Some((index, word)) = tables.healthy(view.health_base, words, start) else { return MemberId::NONE };
@@ -309,8 +329,8 @@ fn set_bit(word: u64, start: u32) -> u32 {
 /// Whether the flow's datagrams can have reached this member: as its slot's, its old or its
 /// fallback target.
 #[inline(always)]
-pub fn could_reach<T: Tables>(
-    tuple: &Tuple,
+pub fn could_reach<A: Family, T: Shared>(
+    tuple: &Tuple<A>,
     peer: u64,
     member: MemberId,
     rule: &Rule,

@@ -2,6 +2,7 @@
 
 use crate::abi::sieve::Cell;
 use crate::abi::{AddressFlags, Owner, Reverse, ReverseKey, Root, Rule, RuleKey};
+use crate::family::Family;
 use crate::parse::{self, Headers, Ip};
 use crate::reason::Reason;
 use crate::tables::Tables;
@@ -9,30 +10,31 @@ use crate::units::{Addr, Port};
 use crate::window::Window;
 
 /// A packet that a look at its addresses has not sent away.
-pub enum Way<'t> {
+pub enum Way<'t, A: Family = Addr> {
     /// To a frontend port that a rule has.
-    Inbound(Headers, &'t Rule),
+    Inbound(Headers<A>, &'t Rule),
     /// From a member's service port.
-    Reply(Headers, &'t Owner, &'t Reverse),
+    Reply(Headers<A>, &'t Owner, &'t Reverse<A>),
     /// To a member's service port, past the frontend.
-    Direct(Headers, &'t Reverse),
+    Direct(Headers<A>, &'t Reverse<A>),
 }
 
 /// Finds the way by the destination's address first, before ports, options or fragments: nothing
 /// that is to a frontend reaches the kernel unrewritten, whatever its shape, because the kernel
 /// would send it back to where it came from.
 #[inline(always)]
-pub fn way<'t, F: Window, T: Tables>(
+pub fn way<'t, A: Family, F: Window, T: Tables<A>>(
     frame: &F,
-    ip: &Ip,
+    ip: &Ip<A>,
     root: &Root,
     tables: &'t T,
-) -> Result<Way<'t>, Reason> {
+) -> Result<Way<'t, A>, Reason> {
     let to = tables.sieve(ip.destination);
     if to.has(Cell::FRONTEND) {
         let refusal = match parse::transport(frame, ip) {
             Ok(headers) => {
-                match tables.rule(&rule_key(ip.destination, headers.destination_port, ip.protocol, root)) {
+                let key = rule_key(ip.destination, headers.destination_port, headers.ip.protocol, root);
+                match tables.rule(&key) {
                     Some(rule) => return Ok(Way::Inbound(headers, rule)),
                     None => Reason::NoRule,
                 }
@@ -51,7 +53,7 @@ pub fn way<'t, F: Window, T: Tables>(
 /// The key of the rule in force for a frontend port.
 #[inline(always)]
 #[must_use]
-pub fn rule_key(address: Addr, port: Port, protocol: u8, root: &Root) -> RuleKey {
+pub fn rule_key<A>(address: A, port: Port, protocol: u8, root: &Root) -> RuleKey<A> {
     #[allow(clippy::cast_possible_truncation, reason = "an epoch is 0..=255")]
     let epoch = root.epoch as u8;
     RuleKey { address, port, protocol, epoch }
@@ -70,24 +72,24 @@ fn unwanted(address: AddressFlags, refusal: Reason) -> Result<(), Reason> {
 }
 
 #[inline(always)]
-fn of_member<'t, F: Window, T: Tables>(
+fn of_member<'t, A: Family, F: Window, T: Tables<A>>(
     frame: &F,
-    ip: &Ip,
+    ip: &Ip<A>,
     from: Cell,
     to: Cell,
     tables: &'t T,
-) -> Result<Way<'t>, Reason> {
+) -> Result<Way<'t, A>, Reason> {
     if to.has(Cell::OWN) && tables.address(ip.destination).has(AddressFlags::OWN) {
         return Err(Reason::ToHost);
     }
     let headers = parse::transport(frame, ip).map_err(|_| Reason::NotOurs)?;
     if from.has(Cell::MEMBER)
-        && let Some((owner, reverse)) = service(ip.source, headers.source_port, ip.protocol, tables)
+        && let Some((owner, reverse)) = service(ip.source, headers.source_port, headers.ip.protocol, tables)
     {
         return Ok(Way::Reply(headers, owner, reverse));
     }
     if to.has(Cell::MEMBER)
-        && let Some((_, reverse)) = service(ip.destination, headers.destination_port, ip.protocol, tables)
+        && let Some((_, reverse)) = service(ip.destination, headers.destination_port, headers.ip.protocol, tables)
     {
         return Ok(Way::Direct(headers, reverse));
     }
@@ -96,7 +98,12 @@ fn of_member<'t, F: Window, T: Tables>(
 
 /// The service of a member at this port, if there is one.
 #[inline(always)]
-fn service<T: Tables>(address: Addr, port: Port, protocol: u8, tables: &T) -> Option<(&Owner, &Reverse)> {
+fn service<A: Family, T: Tables<A>>(
+    address: A,
+    port: Port,
+    protocol: u8,
+    tables: &T,
+) -> Option<(&Owner, &Reverse<A>)> {
     let owner = tables.owner(address)?;
     let key = ReverseKey { group: owner.group, port, protocol, reserved: 0 };
     Some((owner, tables.reverse(&key)?))

@@ -15,6 +15,13 @@ impl Delta {
         Self(self.0 + !old as u64 + new as u64)
     }
 
+    /// Also a change of an aligned 64-bit word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn long(self, old: u64, new: u64) -> Self {
+        Self(self.0 + halves(!old) + halves(new))
+    }
+
     /// Also a change of an aligned 16-bit word.
     #[inline(always)]
     #[must_use]
@@ -36,6 +43,12 @@ impl Delta {
     }
 }
 
+/// Both halves of a long word.
+#[inline(always)]
+const fn halves(long: u64) -> u64 {
+    (long & 0xffff_ffff) + (long >> 32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,13 +57,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn incremental_equals_full(mut bytes in prop::array::uniform20(any::<u8>()), word: u32, half: u16) {
+        fn incremental_equals_full(
+            mut bytes in prop::array::uniform20(any::<u8>()), word: u32, half: u16, long: u64,
+        ) {
             let before = u16::from_ne_bytes(checksum(&bytes, 0).to_be_bytes());
             let old_word = u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
             let old_half = u16::from_ne_bytes([bytes[10], bytes[11]]);
             bytes[4..8].copy_from_slice(&word.to_ne_bytes());
             bytes[10..12].copy_from_slice(&half.to_ne_bytes());
-            let after = Delta::default().word(old_word, word).half(old_half, half).apply(before);
+            let old_long = u64::from_ne_bytes(bytes[12..20].try_into().unwrap_or_default());
+            bytes[12..20].copy_from_slice(&long.to_ne_bytes());
+            let delta = Delta::default().word(old_word, word).half(old_half, half).long(old_long, long);
+            let after = delta.apply(before);
             let full = u16::from_ne_bytes(checksum(&bytes, 0).to_be_bytes());
             // 0 and -0 are one number; equation 3 never turns a sum of something into 0.
             prop_assert_eq!(after % 0xffff, full % 0xffff);

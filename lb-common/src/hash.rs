@@ -7,17 +7,18 @@
 //! be: what an attacker gains by guessing is a choice of member.
 
 use crate::abi::Mode;
+use crate::family::Family;
 use crate::units::{Addr, Port};
 
 /// One side of a flow, and the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tuple {
+pub struct Tuple<A = Addr> {
     /// The peer: the client, or whoever a member talks to.
-    pub peer: Addr,
+    pub peer: A,
     /// Its port.
     pub peer_port: Port,
     /// The frontend.
-    pub local: Addr,
+    pub local: A,
     /// Its port.
     pub local_port: Port,
     /// IP protocol number.
@@ -27,23 +28,21 @@ pub struct Tuple {
 /// Hash of the peer's side: chooses the mark.
 #[inline(always)]
 #[must_use]
-pub fn peer(key: &[u64; 2], address: Addr, port: Port, protocol: u8) -> u64 {
-    let word = u64::from(address.word()) << 32 | u64::from(port.word()) << 16 | u64::from(protocol);
-    mix(word ^ key[0])
+pub fn peer<A: Family>(key: &[u64; 2], address: A, port: Port, protocol: u8) -> u64 {
+    address.absorb(key[0], u32::from(port.word()) << 16 | u32::from(protocol))
 }
 
 /// Hash of the whole flow, from that of its peer's side: chooses the slot under [`Mode::FiveTuple`].
 #[inline(always)]
 #[must_use]
-pub fn flow(key: &[u64; 2], peer: u64, local: Addr, port: Port) -> u64 {
-    let word = u64::from(local.word()) << 32 | u64::from(port.word());
-    mix(peer ^ word ^ key[1])
+pub fn flow<A: Family>(key: &[u64; 2], peer: u64, local: A, port: Port) -> u64 {
+    local.absorb(peer ^ key[1], u32::from(port.word()))
 }
 
 /// Hash of what `mode` (a [`Mode`]) lets count (S-DIST-1..3); `five` is the hash of the whole flow.
 #[inline(always)]
 #[must_use]
-pub fn distribution(key: &[u64; 2], mode: u8, tuple: &Tuple, five: u64) -> u64 {
+pub fn distribution<A: Family>(key: &[u64; 2], mode: u8, tuple: &Tuple<A>, five: u64) -> u64 {
     if mode == Mode::FiveTuple as u8 {
         return five;
     }
@@ -70,7 +69,7 @@ pub fn scale(hash: u64, size: u32) -> u32 {
 /// Each input bit moves each output bit: rrmxmx's multiplier twice, with folds of half the width
 /// (P. Evensen, "Better, stronger mixer", 2018).
 #[inline(always)]
-fn mix(mut x: u64) -> u64 {
+pub(crate) fn mix(mut x: u64) -> u64 {
     const MULTIPLIER: u64 = 0x9fb2_1c65_1e98_df25;
     x ^= x >> 32;
     x = x.wrapping_mul(MULTIPLIER);

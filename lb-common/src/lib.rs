@@ -11,6 +11,7 @@ pub mod abi;
 pub mod choose;
 pub mod classify;
 pub mod csum;
+pub mod family;
 pub mod hash;
 pub mod nat;
 pub mod outcome;

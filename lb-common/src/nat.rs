@@ -1,28 +1,28 @@
 //! The rewrite: decided first as a value, then written at once.
 
 use crate::csum::Delta;
+use crate::family::Family;
 use crate::outcome::NextHop;
-use crate::parse::{ETH_LEN, Headers, L4};
+use crate::parse::Headers;
 use crate::units::{Addr, Port};
 use crate::window::Window;
 use crate::words::{put_half, put_word};
 
-/// Where the addresses of an IPv4 header begin.
-const SOURCE: usize = ETH_LEN + 12;
-/// Where the checksum of TCP stands.
-const TCP_CHECKSUM: usize = L4 + 16;
-/// Where the checksum of UDP stands.
-const UDP_CHECKSUM: usize = L4 + 6;
+/// Where the checksum of TCP stands in its header.
+const TCP_CHECKSUM: usize = 16;
+/// Where the checksum of UDP stands in its header.
+const UDP_CHECKSUM: usize = 6;
 
 /// Everything that changes in a frame.
 #[derive(Debug, Clone, Copy)]
-pub struct Rewrite {
-    source: Addr,
-    destination: Addr,
+pub struct Rewrite<A: Family = Addr> {
+    pub(crate) source: A,
+    pub(crate) destination: A,
+    pub(crate) ttl: u8,
+    pub(crate) ip_checksum: u16,
+    transport_at: usize,
     source_port: Port,
     destination_port: Port,
-    ttl: u8,
-    ip_checksum: u16,
     l4_checksum: u16,
     udp: bool,
 }
@@ -31,29 +31,26 @@ pub struct Rewrite {
 /// we send the packet on and count the hop; where the kernel does, it counts it.
 #[inline(always)]
 #[must_use]
-pub fn to_member(h: &Headers, address: Addr, port: Port, hop: bool) -> Rewrite {
+pub fn to_member<A: Family>(h: &Headers<A>, address: A, port: Port, hop: bool) -> Rewrite<A> {
     plan(h, (h.ip.source, h.source_port), (address, port), hop)
 }
 
 /// To the client: source and port become the frontend's. For `hop` see [`to_member`].
 #[inline(always)]
 #[must_use]
-pub fn to_client(h: &Headers, address: Addr, port: Port, hop: bool) -> Rewrite {
+pub fn to_client<A: Family>(h: &Headers<A>, address: A, port: Port, hop: bool) -> Rewrite<A> {
     plan(h, (address, port), (h.ip.destination, h.destination_port), hop)
 }
 
 #[inline(always)]
-fn plan(
-    h: &Headers,
-    (source, source_port): (Addr, Port),
-    (destination, destination_port): (Addr, Port),
+fn plan<A: Family>(
+    h: &Headers<A>,
+    (source, source_port): (A, Port),
+    (destination, destination_port): (A, Port),
     hop: bool,
-) -> Rewrite {
-    let addresses = Delta::default()
-        .word(h.ip.source.word(), source.word())
-        .word(h.ip.destination.word(), destination.word());
+) -> Rewrite<A> {
+    let addresses = h.ip.destination.delta(destination, h.ip.source.delta(source, Delta::default()));
     let ttl = h.ip.ttl.wrapping_sub(u8::from(hop));
-    let ttl_word = |ttl| u16::from_ne_bytes([ttl, h.ip.protocol]);
     let transport = addresses
         .half(h.source_port.word(), source_port.word())
         .half(h.destination_port.word(), destination_port.word());
@@ -70,29 +67,24 @@ fn plan(
         source_port,
         destination_port,
         ttl,
-        ip_checksum: addresses.half(ttl_word(h.ip.ttl), ttl_word(ttl)).apply(h.ip.checksum),
+        ip_checksum: A::header_checksum(&h.ip, addresses, ttl),
+        transport_at: A::transport_at(&h.ip),
         l4_checksum,
         udp,
     }
 }
 
-impl Rewrite {
+impl<A: Family> Rewrite<A> {
     /// Writes the packet's new headers; `None`, and nothing written, if the frame is too short,
     /// which parsing has excluded.
     #[inline(always)]
     pub fn apply<F: Window>(&self, frame: &mut F) -> Option<()> {
         let checksum = if self.udp { UDP_CHECKSUM } else { TCP_CHECKSUM };
-        put_half::<0, 2>(frame.view_mut(checksum)?, self.l4_checksum);
-        // From the addresses to the ports: 12 bytes that lie side by side.
-        let b: &mut [u8; 12] = frame.view_mut(SOURCE)?;
-        put_word::<0, 12>(b, self.source.word());
-        put_word::<4, 12>(b, self.destination.word());
-        put_half::<8, 12>(b, self.source_port.word());
-        put_half::<10, 12>(b, self.destination_port.word());
-        let b: &mut [u8; 4] = frame.view_mut(ETH_LEN + 8)?;
-        b[0] = self.ttl;
-        put_half::<2, 4>(b, self.ip_checksum);
-        Some(())
+        put_half::<0, 2>(frame.view_mut(self.transport_at + checksum)?, self.l4_checksum);
+        let b: &mut [u8; 4] = frame.view_mut(self.transport_at)?;
+        put_half::<0, 4>(b, self.source_port.word());
+        put_half::<2, 4>(b, self.destination_port.word());
+        A::write(frame, self)
     }
 }
 
@@ -100,7 +92,8 @@ impl Rewrite {
 #[inline(always)]
 pub fn send_by<F: Window>(frame: &mut F, hop: &NextHop) -> Option<()> {
     let b: &mut [u8; 12] = frame.view_mut(0)?;
-    b[0..6].copy_from_slice(&hop.destination);
-    b[6..12].copy_from_slice(&hop.source);
+    put_word::<0, 12>(b, hop.link[0]);
+    put_word::<4, 12>(b, hop.link[1]);
+    put_word::<8, 12>(b, hop.link[2]);
     Some(())
 }

@@ -7,10 +7,24 @@ use crate::reason::Reason;
 pub struct NextHop {
     /// Interface to send by.
     pub ifindex: u32,
-    /// Hardware address of the next host.
-    pub destination: [u8; 6],
-    /// Hardware address of our interface.
-    pub source: [u8; 6],
+    /// Both hardware addresses as an Ethernet header has them. Words, because what lives in bytes
+    /// lives on the stack.
+    pub(crate) link: [u32; 3],
+}
+
+impl NextHop {
+    /// By an interface to the next host's hardware address, from our own.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(ifindex: u32, destination: [u8; 6], source: [u8; 6]) -> Self {
+        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (destination, source);
+        let link = [
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+            u32::from_ne_bytes([i, j, k, l]),
+        ];
+        Self { ifindex, link }
+    }
 }
 
 /// Which of a rule's counters a packet belongs to.

@@ -2,27 +2,62 @@
 
 use crate::abi::{AddressFlags, Member, Owner, Reverse, Root, Rule};
 use crate::classify::{self, Way};
+use crate::family::{self, Family};
 use crate::nat::{self, Rewrite};
 use crate::outcome::{Account, Direction, NextHop, Outcome};
-use crate::parse::{self, Headers};
+use crate::parse::Headers;
 use crate::reason::Reason;
 use crate::tables::{Route, RouteQuery, Tables};
+use crate::units::{Addr, Addr6};
 use crate::window::Window;
 use crate::{choose, reply};
+
+/// A program that goes on where the first one, which forwards plain IPv4 and nothing else, ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stage {
+    /// [`ingress`] for IPv6.
+    Ipv6 = 0,
+}
+
+impl Stage {
+    /// All stages, by number.
+    pub const ALL: &'static [Self] = &[Self::Ipv6];
+
+    /// The stage for a frame that the first program would end with `reason`.
+    #[inline(always)]
+    #[must_use]
+    pub fn after<F: Window>(reason: Reason, frame: &F) -> Option<Self> {
+        (reason == Reason::NotIp && family::is_ipv6(frame)).then_some(Self::Ipv6)
+    }
+}
+
+/// All stages, as the kernel runs them.
+pub fn all<F: Window, T: Tables<Addr> + Tables<Addr6>>(frame: &mut F, tables: &T, jiffies: u64) -> Outcome {
+    let outcome = ingress::<Addr, F, T>(frame, tables, jiffies);
+    match Stage::after(outcome.reason, frame) {
+        None => outcome,
+        Some(Stage::Ipv6) => ingress::<Addr6, F, T>(frame, tables, jiffies),
+    }
+}
 
 /// Decides what becomes of a frame that has just come in, and rewrites it if it is to go on.
 /// `jiffies` is the kernel's own count (`bpf_jiffies64`).
 #[inline(always)]
-pub fn ingress<F: Window, T: Tables>(frame: &mut F, tables: &T, jiffies: u64) -> Outcome {
-    match decide(frame, tables, jiffies) {
+pub fn ingress<A: Family, F: Window, T: Tables<A>>(frame: &mut F, tables: &T, jiffies: u64) -> Outcome {
+    match decide::<A, F, T>(frame, tables, jiffies) {
         Ok(outcome) => outcome,
         Err(reason) => reason.into(),
     }
 }
 
 #[inline(always)]
-fn decide<F: Window, T: Tables>(frame: &mut F, tables: &T, jiffies: u64) -> Result<Outcome, Reason> {
-    let ip = parse::ipv4(frame)?;
+fn decide<A: Family, F: Window, T: Tables<A>>(
+    frame: &mut F,
+    tables: &T,
+    jiffies: u64,
+) -> Result<Outcome, Reason> {
+    let ip = A::read(frame)?;
     let root = tables.root().filter(|root| root.abi_version != 0).ok_or(Reason::NotConfigured)?;
     match classify::way(frame, &ip, root, tables)? {
         Way::Inbound(headers, rule) => inbound(frame, &headers, rule, root, tables, jiffies),
@@ -30,7 +65,7 @@ fn decide<F: Window, T: Tables>(frame: &mut F, tables: &T, jiffies: u64) -> Resu
             outbound(frame, &headers, owner, reverse, root, tables, jiffies)
         }
         Way::Direct(headers, reverse) => {
-            reply::direct(&{ headers }, reverse, root, tables, jiffies);
+            reply::direct(frame, &headers, reverse, root, tables, jiffies)?;
             Err(Reason::Direct)
         }
     }
@@ -38,9 +73,9 @@ fn decide<F: Window, T: Tables>(frame: &mut F, tables: &T, jiffies: u64) -> Resu
 
 /// Client to member.
 #[inline(always)]
-fn inbound<F: Window, T: Tables>(
+fn inbound<A: Family, F: Window, T: Tables<A>>(
     frame: &mut F,
-    headers: &Headers,
+    headers: &Headers<A>,
     rule: &Rule,
     root: &Root,
     tables: &T,
@@ -52,7 +87,7 @@ fn inbound<F: Window, T: Tables>(
     if headers.ip.ttl <= 1 {
         return Err(Reason::TtlExpired);
     }
-    let choice = choose::target(headers, rule, root, tables, jiffies)?;
+    let choice = choose::target(frame, headers, rule, root, tables, jiffies)?;
     let member = tables
         .member(choice.target.member)
         .filter(|member| member.present != 0)
@@ -66,23 +101,23 @@ fn inbound<F: Window, T: Tables>(
 
 /// Member to client.
 #[inline(always)]
-fn outbound<F: Window, T: Tables>(
+fn outbound<A: Family, F: Window, T: Tables<A>>(
     frame: &mut F,
-    headers: &Headers,
+    headers: &Headers<A>,
     owner: &Owner,
-    reverse: &Reverse,
+    reverse: &Reverse<A>,
     root: &Root,
     tables: &T,
     jiffies: u64,
 ) -> Result<Outcome, Reason> {
-    reply::rewrites(headers, owner, reverse, root, tables, jiffies)?;
+    reply::rewrites(frame, headers, owner, reverse, root, tables, jiffies)?;
     if headers.ip.ttl <= 1 {
         return Err(Reason::ReplyTtlExpired);
     }
     let query = RouteQuery {
         source: reverse.address,
         destination: headers.ip.destination,
-        length: headers.ip.total_length,
+        length: headers.ip.length,
         protocol: headers.ip.protocol,
     };
     let hop = match tables.route(&query) {
@@ -100,18 +135,18 @@ fn outbound<F: Window, T: Tables>(
 
 /// The stored next hop of a member, else the kernel's; `Ok(None)` leaves the packet to the kernel.
 #[inline(always)]
-fn to_member<T: Tables>(headers: &Headers, member: &Member, tables: &T) -> Result<Option<NextHop>, Reason> {
-    if member.ifindex != 0 && u32::from(headers.ip.total_length) <= member.mtu {
-        return Ok(Some(NextHop {
-            ifindex: member.ifindex,
-            destination: member.destination,
-            source: member.source,
-        }));
+fn to_member<A: Family, T: Tables<A>>(
+    headers: &Headers<A>,
+    member: &Member<A>,
+    tables: &T,
+) -> Result<Option<NextHop>, Reason> {
+    if member.ifindex != 0 && u32::from(headers.ip.length) <= member.mtu {
+        return Ok(Some(NextHop::new(member.ifindex, member.destination, member.source)));
     }
     let query = RouteQuery {
         source: headers.ip.source,
         destination: member.address,
-        length: headers.ip.total_length,
+        length: headers.ip.length,
         protocol: headers.ip.protocol,
     };
     match tables.route(&query) {
@@ -124,9 +159,9 @@ fn to_member<T: Tables>(headers: &Headers, member: &Member, tables: &T) -> Resul
 /// Writes the packet's new headers, and sends it by the next hop if there is one, which is the
 /// first of the reasons; the kernel does else.
 #[inline(always)]
-fn forward<F: Window>(
+fn forward<A: Family, F: Window>(
     frame: &mut F,
-    rewrite: &Rewrite,
+    rewrite: &Rewrite<A>,
     hop: Option<NextHop>,
     [by_us, by_kernel]: [Reason; 2],
     account: Account,

@@ -54,8 +54,8 @@ reasons! {
     2 ToMemberByKernel Pass "Rewritten; the kernel sends it to the member, whose neighbour it has to ask for."
     3 ReplyByKernel Pass "A member's reply, rewritten; the kernel sends it, because it must ask for the neighbour or split the packet."
     4 NotOurs Pass "Neither to a frontend nor from or to a member's service."
-    5 NotIpv4 Pass "Another protocol than IPv4 in the Ethernet frame."
-    6 Truncated Pass "Shorter than an Ethernet and an IPv4 header."
+    5 NotIp Pass "Another protocol than IPv4 or IPv6 in the Ethernet frame."
+    6 Truncated Pass "Shorter than an Ethernet and an IP header."
     7 OwnFrontend Pass "To a frontend that is the host's own address, and wanted by no rule."
     8 ToHost Pass "From a member to the host's own address, such as the answer to a probe."
     9 Direct Pass "To or from a member that the peer talks to directly, not through a frontend."
@@ -65,7 +65,7 @@ reasons! {
     13 NotConfigured Pass "No configuration has been applied yet."
     14 NoRule Drop "To a frontend, but no rule has this protocol and port."
     15 Fragment Drop "A fragment to a frontend."
-    16 IpOptions Drop "An IPv4 header with options, or of a bad length, to a frontend."
+    16 IpOptions Drop "To a frontend, with IPv4 options, an IPv4 header of a bad length, or more than four IPv6 extension headers."
     17 Protocol Drop "To a frontend, neither TCP nor UDP."
     18 BadLength Drop "To a frontend, and a header says another length than there is."
     19 AccessDenied Drop "The rule's access list does not allow the source."
@@ -78,6 +78,7 @@ reasons! {
     26 MartianReply Drop "A reply from a frontend that is the host's own address, to a client whose neighbour is not known: the kernel would refuse it."
     27 FromFrontend Drop "A datagram to a frontend that claims to come from a frontend: two members that answer whatever they get would never end."
     28 LinkGroup Pass "In a frame to everybody on the link or to a group."
+    29 NeighbourDiscovery Pass "IPv6 neighbour discovery to a frontend; it never left its link, and is the kernel's."
 }
 
 /// Things that are counted beside a packet's way and never change it.

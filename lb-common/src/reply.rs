@@ -3,12 +3,14 @@
 use crate::abi::{FlowWord, Owner, Reverse, Root};
 use crate::choose;
 use crate::classify::rule_key;
+use crate::family::Family;
 use crate::hash::{self, Tuple};
-use crate::parse::{Headers, Segment, TcpFlags};
+use crate::parse::{self, Headers, Segment, TcpFlags};
 use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::track::{Flow, Side};
 use crate::units::MemberId;
+use crate::window::Window;
 
 /// How far a member's sequence number may be from what its peer acknowledged last, for the two
 /// to belong to one connection: a guess succeeds once in 32,768.
@@ -16,7 +18,7 @@ const NEAR: u32 = 1 << 16;
 
 /// The flow of a member's packet as its peer would address the member itself.
 #[inline(always)]
-fn past_us(h: &Headers) -> Tuple {
+fn past_us<A: Family>(h: &Headers<A>) -> Tuple<A> {
     Tuple {
         peer: h.ip.destination,
         peer_port: h.destination_port,
@@ -29,10 +31,11 @@ fn past_us(h: &Headers) -> Tuple {
 /// Decides whether a packet from a service port is a reply to be rewritten: `Err` says why it
 /// passes untouched.
 #[inline(always)]
-pub fn rewrites<T: Tables>(
-    h: &Headers,
+pub fn rewrites<A: Family, F: Window, T: Tables<A>>(
+    frame: &F,
+    h: &Headers<A>,
     owner: &Owner,
-    reverse: &Reverse,
+    reverse: &Reverse<A>,
     root: &Root,
     tables: &T,
     now: u64,
@@ -43,31 +46,31 @@ pub fn rewrites<T: Tables>(
     let balanced = Tuple { local: reverse.address, local_port: reverse.port, ..past };
     let marked = direct.marked(tables);
     if h.is_udp() {
-        return datagram(&direct, marked, &balanced, peer, owner, root, tables);
+        return datagram(&{ direct }, marked, &balanced, peer, owner, root, tables);
     }
-    let segment = &h.segment;
-    if segment.flags.opens() {
+    if h.flags.opens() {
         // The member opens a connection of its own; its next sequence number is the proof to come.
         let word = direct.untouched(FlowWord::SEQ_KNOWN);
         // A refusal is counted; the next packet of a connection nobody remembers is a reply.
-        let _ = direct.suspend(word, segment.seq.wrapping_add(1), tables);
+        let _ = direct.suspend(word, parse::segment(frame, h)?.seq.wrapping_add(1), tables);
         return Err(Reason::OwnConnection);
     }
     if !marked {
         return Ok(());
     }
-    if untouched(&{ direct }, &{ *segment }, tables) {
+    let (direct, segment) = (&{ direct }, &parse::segment(frame, h)?);
+    if untouched(direct, segment, tables) {
         return Err(Reason::Direct);
     }
-    follow(&direct.with_key(&balanced), &{ *segment }, owner.member, tables);
+    follow(direct, reverse, segment, owner.member, tables);
     Ok(())
 }
 
 #[inline(always)]
-fn datagram<T: Tables>(
-    direct: &Flow<'_>,
+fn datagram<A: Family, T: Tables<A>>(
+    direct: &Flow<'_, A>,
     marked: bool,
-    balanced: &Tuple,
+    balanced: &Tuple<A>,
     peer: u64,
     owner: &Owner,
     root: &Root,
@@ -86,7 +89,7 @@ fn datagram<T: Tables>(
 
 /// Whether a member's packet belongs to a connection that never went through a frontend.
 #[inline(never)]
-fn untouched<T: Tables>(direct: &Flow<'_>, segment: &Segment, tables: &T) -> bool {
+fn untouched<A: Family, T: Tables<A>>(direct: &Flow<'_, A>, segment: &Segment, tables: &T) -> bool {
     if let Some(entry) = direct.confirmed(tables) {
         if !segment.flags.accepts() {
             direct.touch(&entry, Some(segment), Side::Member, tables);
@@ -118,7 +121,14 @@ fn untouched<T: Tables>(direct: &Flow<'_>, segment: &Segment, tables: &T) -> boo
 
 /// Notes what a reply says of the exception that its flow may be.
 #[inline(never)]
-fn follow<T: Tables>(flow: &Flow<'_>, segment: &Segment, member: MemberId, tables: &T) {
+fn follow<A: Family, T: Tables<A>>(
+    direct: &Flow<'_, A>,
+    reverse: &Reverse<A>,
+    segment: &Segment,
+    member: MemberId,
+    tables: &T,
+) {
+    let flow = direct.to(reverse.address, reverse.port);
     if segment.flags.accepts()
         && let Some(entry) = flow.pending(tables)
         && entry.word().target().member == member
@@ -141,23 +151,40 @@ fn follow<T: Tables>(flow: &Flow<'_>, segment: &Segment, member: MemberId, table
 }
 
 /// Notes a packet that goes past us to a member's service port, so that the answer is left alone.
-#[inline(never)]
-pub fn direct<T: Tables>(h: &Headers, reverse: &Reverse, root: &Root, tables: &T, now: u64) {
+#[inline(always)]
+pub fn direct<A: Family, F: Window, T: Tables<A>>(
+    frame: &F,
+    h: &Headers<A>,
+    reverse: &Reverse<A>,
+    root: &Root,
+    tables: &T,
+    now: u64,
+) -> Result<(), Reason> {
     let tuple = h.from_peer();
     let peer = hash::peer(&root.hash_key, tuple.peer, tuple.peer_port, tuple.protocol);
     let flow = Flow::new(&tuple, peer, reverse.life, root, now);
     if h.is_udp() {
-        match flow.pending(tables) {
-            Some(entry) => flow.touch(&entry, None, Side::Peer, tables),
-            // Never proven, so it lives as long as an opening does: the peer's next datagrams from
-            // this port may well be to the frontend.
-            None => remember(&flow, 0, 0, tables),
-        }
-        return;
+        direct_datagram(&{ flow }, tables);
+    } else {
+        direct_segment(&{ flow }, &parse::segment(frame, h)?, tables);
     }
-    let segment = &h.segment;
+    Ok(())
+}
+
+#[inline(never)]
+fn direct_datagram<A: Family, T: Tables<A>>(flow: &Flow<'_, A>, tables: &T) {
+    match flow.pending(tables) {
+        Some(entry) => flow.touch(&entry, None, Side::Peer, tables),
+        // Never proven, so it lives as long as an opening does: the peer's next datagrams from
+        // this port may well be to the frontend.
+        None => remember(flow, 0, 0, tables),
+    }
+}
+
+#[inline(never)]
+fn direct_segment<A: Family, T: Tables<A>>(flow: &Flow<'_, A>, segment: &Segment, tables: &T) {
     if segment.flags.opens() {
-        remember(&flow, 0, segment.seq.wrapping_add(1), tables);
+        remember(flow, 0, segment.seq.wrapping_add(1), tables);
     } else if let Some(entry) = flow.confirmed(tables) {
         flow.touch(&entry, Some(segment), Side::Peer, tables);
     } else if let Some(entry) = flow.pending(tables) {
@@ -165,12 +192,12 @@ pub fn direct<T: Tables>(h: &Headers, reverse: &Reverse, root: &Root, tables: &T
         flow.touch(&entry, None, Side::Peer, tables);
     } else if segment.flags.has(TcpFlags::ACK) {
         // In the middle of a connection: what the peer acknowledges is what the member sends next.
-        remember(&flow, FlowWord::SEQ_KNOWN, segment.ack, tables);
+        remember(flow, FlowWord::SEQ_KNOWN, segment.ack, tables);
     }
 }
 
 #[inline(always)]
-fn remember<T: Tables>(flow: &Flow<'_>, flags: u64, member_seq: u32, tables: &T) {
+fn remember<A: Family, T: Tables<A>>(flow: &Flow<'_, A>, flags: u64, member_seq: u32, tables: &T) {
     // A refusal is counted; the packet passes either way.
     let _ = flow.suspend(flow.untouched(flags), member_seq, tables);
 }

@@ -5,11 +5,12 @@
 //! whether or not user space has come by to delete it.
 
 use crate::abi::{FlowEntry, FlowKey, FlowWord, MARK_BITS, Root};
+use crate::family::Family;
 use crate::hash::Tuple;
 use crate::parse::{Segment, TcpFlags};
 use crate::reason::Event;
-use crate::tables::{Full, Tables};
-use crate::units::{Target, Tick};
+use crate::tables::{Full, Shared, Tables};
+use crate::units::{Addr, Port, Target, Tick};
 
 /// Which end of a connection a packet comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +23,9 @@ pub enum Side {
 
 /// A flow and the moment at which a packet of it is looked at.
 #[derive(Clone, Copy)]
-pub struct Flow<'r> {
+pub struct Flow<'r, A = Addr> {
     /// Key of both tables.
-    pub key: FlowKey,
+    pub key: FlowKey<A>,
     bucket: u32,
     life: u32,
     root: &'r Root,
@@ -32,11 +33,11 @@ pub struct Flow<'r> {
     coarse: u16,
 }
 
-impl<'r> Flow<'r> {
+impl<'r, A: Family> Flow<'r, A> {
     /// A flow whose peer hashes to `peer` and whose rule keeps exceptions for `life` ticks.
     #[inline(always)]
     #[must_use]
-    pub fn new(tuple: &Tuple, peer: u64, life: u32, root: &'r Root, now: u64) -> Self {
+    pub fn new(tuple: &Tuple<A>, peer: u64, life: u32, root: &'r Root, now: u64) -> Self {
         let clock = root.clock(now);
         Self {
             key: key(tuple),
@@ -51,7 +52,7 @@ impl<'r> Flow<'r> {
     /// Whether the peer may have an exception at all. A mark ahead of our clock is young: another
     /// CPU has just written it.
     #[inline(always)]
-    pub fn marked<T: Tables>(&self, tables: &T) -> bool {
+    pub fn marked<T: Shared>(&self, tables: &T) -> bool {
         // 65535 is followed by 1 twice: `Tick::coarse` never gives 0.
         const AHEAD: u16 = 2;
         let mark = tables.mark(self.bucket);
@@ -62,13 +63,13 @@ impl<'r> Flow<'r> {
     /// The same moment and peer, another local side.
     #[inline(always)]
     #[must_use]
-    pub fn with_key(&self, tuple: &Tuple) -> Self {
-        Self { key: key(tuple), ..*self }
+    pub fn to(&self, local: A, local_port: Port) -> Self {
+        Self { key: FlowKey { local, local_port, ..self.key }, ..*self }
     }
 
     /// The proven exception of this flow.
     #[inline(always)]
-    pub fn confirmed<T: Tables>(&self, tables: &T) -> Option<T::Entry> {
+    pub fn confirmed<T: Tables<A>>(&self, tables: &T) -> Option<T::Entry> {
         let entry = tables.confirmed(&self.key)?;
         let word = entry.word();
         (word.tick().age(self.now) <= life(word, self.life, self.root)).then_some(entry)
@@ -76,7 +77,7 @@ impl<'r> Flow<'r> {
 
     /// The exception of this flow that awaits its proof.
     #[inline(always)]
-    pub fn pending<T: Tables>(&self, tables: &T) -> Option<T::Entry> {
+    pub fn pending<T: Tables<A>>(&self, tables: &T) -> Option<T::Entry> {
         let entry = tables.pending(&self.key)?;
         let word = entry.word();
         let life = life(word, self.life, self.root);
@@ -86,7 +87,7 @@ impl<'r> Flow<'r> {
 
     /// Remembers the flow until its proof: the entry first, then the mark that leads to it.
     #[inline(always)]
-    pub fn suspend<T: Tables>(&self, word: FlowWord, member_seq: u32, tables: &T) -> Result<(), Full> {
+    pub fn suspend<T: Tables<A>>(&self, word: FlowWord, member_seq: u32, tables: &T) -> Result<(), Full> {
         let stored = tables.suspend(&self.key, &FlowEntry::new(word.at(self.now), member_seq));
         tables.count(if stored.is_ok() { Event::Suspended } else { Event::SuspendRefused });
         stored?;
@@ -98,7 +99,7 @@ impl<'r> Flow<'r> {
     /// long as it is not evicted. It is not deleted, so that nobody can meet a gap, but counts as
     /// closed from now on: it must not outlive the proven one.
     #[inline(always)]
-    pub fn promote<T: Tables>(&self, pending: &FlowEntry, packet: &Segment, side: Side, tables: &T) {
+    pub fn promote<T: Tables<A>>(&self, pending: &FlowEntry, packet: &Segment, side: Side, tables: &T) {
         let word = pending.word();
         let told = after(word, packet, side).at(self.now);
         let proven = told.without(FlowWord::USABLE | FlowWord::SEQ_KNOWN);
@@ -114,7 +115,7 @@ impl<'r> Flow<'r> {
 
     /// Notes a packet of the flow: its tick, and what it says of the connection's end.
     #[inline(always)]
-    pub fn touch<T: Tables>(&self, entry: &FlowEntry, packet: Option<&Segment>, side: Side, tables: &T) {
+    pub fn touch<T: Shared>(&self, entry: &FlowEntry, packet: Option<&Segment>, side: Side, tables: &T) {
         let word = entry.word();
         let told = packet.map_or(word, |segment| after(word, segment, side));
         entry.replace(word, told.at(self.now));
@@ -144,7 +145,7 @@ impl<'r> Flow<'r> {
     }
 
     #[inline(always)]
-    fn mark<T: Tables>(&self, tables: &T) {
+    fn mark<T: Shared>(&self, tables: &T) {
         if tables.mark(self.bucket) != self.coarse {
             tables.set_mark(self.bucket, self.coarse);
         }
@@ -161,7 +162,7 @@ pub fn proves(segment: &Segment, entry: &FlowEntry) -> bool {
 }
 
 #[inline(always)]
-fn key(tuple: &Tuple) -> FlowKey {
+fn key<A: Family>(tuple: &Tuple<A>) -> FlowKey<A> {
     FlowKey {
         peer: tuple.peer,
         local: tuple.local,

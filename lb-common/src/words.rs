@@ -60,6 +60,7 @@ macro_rules! words {
 }
 
 words! {
+    long put_long u64, "u64" 8
     word put_word u32, "u32" 4
     half put_half u16, "u16" 2
 }

@@ -6,25 +6,24 @@
 use core::{ffi::c_void, mem};
 
 use aya_ebpf::{
-    bindings::{
-        BPF_F_NO_PREALLOC, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
-        BPF_FIB_LKUP_RET_UNSUPP_LWT, bpf_fib_lookup,
-    },
-    helpers::generated::{bpf_fib_lookup as fib_lookup, bpf_jiffies64, bpf_loop, bpf_redirect},
+    bindings::BPF_F_NO_PREALLOC,
+    helpers::generated::{bpf_jiffies64, bpf_loop, bpf_redirect},
     macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, lpm_trie::Key},
     programs::XdpContext,
 };
 use lb_common::{
     abi::{
-        AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member,
+        self, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member,
         Owner, Reverse, ReverseKey, Root, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, sieve,
     },
-    outcome::NextHop,
+    pipeline::Stage,
     reason::{Event, Reason},
-    tables::{Full, Route, RouteQuery, Tables},
-    units::{Addr, MemberId},
+    tables::{Full, Route, RouteQuery, Shared, Tables},
+    units::{Addr, Addr6, MemberId},
 };
+
+use crate::fib;
 
 #[map(name = "lb_root")]
 static ROOT: Array<Root> = Array::with_max_entries(1, 0);
@@ -55,6 +54,24 @@ static MARKS: Array<[u16; MARKS_PER_WORD as usize]> =
 static PENDING: LruHashMap<FlowKey, FlowEntry> = LruHashMap::with_max_entries(131_072, 0);
 #[map(name = "lb_confirmed")]
 static CONFIRMED: HashMap<FlowKey, FlowEntry> = HashMap::with_max_entries(262_144, 0);
+#[map(name = "lb_rules6")]
+static RULES6: HashMap<RuleKey<Addr6>, Rule> = HashMap::with_max_entries(32_768, 0);
+#[map(name = "lb_addresses6")]
+static ADDRESSES6: HashMap<Addr6, AddressFlags> = HashMap::with_max_entries(16_384, 0);
+#[map(name = "lb_access6")]
+static ACCESS6: LpmTrie<AccessKey<Addr6>, u32> = LpmTrie::with_max_entries(262_144, BPF_F_NO_PREALLOC);
+#[map(name = "lb_members6")]
+static MEMBER6: Array<Member<Addr6>> = Array::with_max_entries(MEMBERS, 0);
+#[map(name = "lb_owners6")]
+static OWNERS6: HashMap<Addr6, Owner> = HashMap::with_max_entries(MEMBERS, 0);
+#[map(name = "lb_reverse6")]
+static REVERSE6: HashMap<u64, Reverse<Addr6>> = HashMap::with_max_entries(65_536, 0);
+#[map(name = "lb_pending6")]
+static PENDING6: LruHashMap<FlowKey<Addr6>, FlowEntry> = LruHashMap::with_max_entries(131_072, 0);
+#[map(name = "lb_confirmed6")]
+static CONFIRMED6: HashMap<FlowKey<Addr6>, FlowEntry> = HashMap::with_max_entries(262_144, 0);
+#[map(name = "lb_stages")]
+static STAGES: ProgramArray = ProgramArray::with_max_entries(abi::STAGES, 0);
 #[map(name = "lb_reasons")]
 static REASONS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Reason::ALL.len() as u32, 0);
 #[map(name = "lb_events")]
@@ -76,41 +93,12 @@ impl<'c> KernelTables<'c> {
     }
 }
 
-impl Tables for KernelTables<'_> {
+impl Shared for KernelTables<'_> {
     type Entry = &'static FlowEntry;
 
     #[inline(always)]
     fn root(&self) -> Option<&Root> {
         ROOT.get(0)
-    }
-
-    #[inline(always)]
-    fn sieve(&self, address: Addr) -> sieve::Cell {
-        let (word, shift) = sieve::place(address);
-        SIEVE
-            .get(0)
-            .and_then(|words| words.get(word))
-            .map_or(sieve::Cell::default(), |word| sieve::cell(*word, shift))
-    }
-
-    #[inline(always)]
-    fn rule(&self, key: &RuleKey) -> Option<&Rule> {
-        // SAFETY: user space never changes a rule that a packet can find, it writes those of the
-        // next epoch. The kernel may give a deleted element to another key at once; user space
-        // deletes only what has been out of force for longer than a packet takes (`GRACE`). The
-        // memory itself is the map's, and whatever a late reader found there would be a `Rule`.
-        unsafe { RULES.get(key.word()) }
-    }
-
-    #[inline(always)]
-    fn address(&self, address: Addr) -> AddressFlags {
-        // SAFETY: one aligned word, read at once.
-        unsafe { ADDRESSES.get(address) }.copied().unwrap_or_default()
-    }
-
-    #[inline(always)]
-    fn allowed(&self, list: u32, source: Addr) -> bool {
-        ACCESS.get(Key::new(64, AccessKey { list: list.to_be_bytes(), address: source })).is_some()
     }
 
     #[inline(always)]
@@ -135,23 +123,6 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
-    fn member(&self, id: MemberId) -> Option<&Member> {
-        MEMBER.get(u32::from(id.0))
-    }
-
-    #[inline(always)]
-    fn owner(&self, address: Addr) -> Option<&Owner> {
-        // SAFETY: user space replaces an owner by another that is right for the same address.
-        unsafe { OWNERS.get(address) }
-    }
-
-    #[inline(always)]
-    fn reverse(&self, key: &ReverseKey) -> Option<&Reverse> {
-        // SAFETY: address and port of an entry never change while a reply can need it.
-        unsafe { REVERSE.get(key.word()) }
-    }
-
-    #[inline(always)]
     fn mark(&self, bucket: u32) -> u16 {
         MARKS.get(bucket / MARKS_PER_WORD).map_or(0, |word| word[(bucket % MARKS_PER_WORD) as usize])
     }
@@ -166,53 +137,6 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
-    fn confirmed(&self, key: &FlowKey) -> Option<&'static FlowEntry> {
-        // SAFETY: an entry consists of atomics, and its memory outlives this run (RCU, preallocated).
-        unsafe { CONFIRMED.get(key).map(|entry| mem::transmute::<&FlowEntry, &'static FlowEntry>(entry)) }
-    }
-
-    #[inline(always)]
-    fn pending(&self, key: &FlowKey) -> Option<&'static FlowEntry> {
-        // SAFETY: an entry consists of atomics, and its memory outlives this run (RCU, preallocated).
-        unsafe { PENDING.get(key).map(|entry| mem::transmute::<&FlowEntry, &'static FlowEntry>(entry)) }
-    }
-
-    #[inline(always)]
-    fn confirm(&self, key: &FlowKey, entry: &FlowEntry) -> Result<(), Full> {
-        CONFIRMED.insert(key, entry, 0).map_err(|_| Full)
-    }
-
-    #[inline(always)]
-    fn suspend(&self, key: &FlowKey, entry: &FlowEntry) -> Result<(), Full> {
-        PENDING.insert(key, entry, 0).map_err(|_| Full)
-    }
-
-    #[inline(never)]
-    fn route(&self, query: &RouteQuery) -> Route {
-        // SAFETY: all bytes zero is a valid value of this struct of integers.
-        let mut fib: bpf_fib_lookup = unsafe { mem::zeroed() };
-        fib.family = 2;
-        fib.l4_protocol = query.protocol;
-        fib.ifindex = self.ctx.ingress_ifindex() as u32;
-        fib.__bindgen_anon_1.tot_len = query.length;
-        fib.__bindgen_anon_3.ipv4_src = query.source.word();
-        fib.__bindgen_anon_4.ipv4_dst = query.destination.word();
-        // SAFETY: the context is this run's own, and the struct and its size belong together.
-        let answer = unsafe {
-            fib_lookup(self.ctx.ctx.cast(), &raw mut fib, mem::size_of::<bpf_fib_lookup>() as i32, 0)
-        };
-        match answer as u32 {
-            BPF_FIB_LKUP_RET_SUCCESS => {
-                Route::Hop(NextHop { ifindex: fib.ifindex, destination: fib.dmac, source: fib.smac })
-            }
-            BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_FRAG_NEEDED | BPF_FIB_LKUP_RET_UNSUPP_LWT => {
-                Route::Kernel
-            }
-            _ => Route::Unreachable,
-        }
-    }
-
-    #[inline(always)]
     fn count(&self, event: Event) {
         if let Some(count) = EVENTS.get_ptr_mut(event as u32) {
             // SAFETY: this CPU's own element; the program is not preempted by itself.
@@ -220,6 +144,96 @@ impl Tables for KernelTables<'_> {
         }
     }
 }
+
+/// The look-ups of one family, in its own maps.
+macro_rules! tables_of {
+    ($address:ty, $rules:ident by $rule_key:expr, $addresses:ident, $access:ident, $members:ident,
+     $owners:ident, $reverse:ident, $pending:ident, $confirmed:ident) => {
+        impl Tables<$address> for KernelTables<'_> {
+            #[inline(always)]
+            fn sieve(&self, address: $address) -> sieve::Cell {
+                let (word, shift) = sieve::place(address);
+                SIEVE
+                    .get(0)
+                    .and_then(|words| words.get(word))
+                    .map_or(sieve::Cell::default(), |word| sieve::cell(*word, shift))
+            }
+
+            #[inline(always)]
+            fn rule(&self, key: &RuleKey<$address>) -> Option<&Rule> {
+                // SAFETY: user space never changes a rule that a packet can find, it writes those of
+                // the next epoch. The kernel may give a deleted element to another key at once; user
+                // space deletes only what has been out of force for longer than a packet takes
+                // (`GRACE`). The memory itself is the map's, and whatever a late reader found there
+                // would be a `Rule`.
+                unsafe { $rules.get($rule_key(key)) }
+            }
+
+            #[inline(always)]
+            fn address(&self, address: $address) -> AddressFlags {
+                // SAFETY: one aligned word, read at once.
+                unsafe { $addresses.get(address) }.copied().unwrap_or_default()
+            }
+
+            #[inline(always)]
+            fn allowed(&self, list: u32, source: $address) -> bool {
+                let key = AccessKey { list: list.to_be_bytes(), address: source };
+                $access.get(Key::new(8 * mem::size_of::<AccessKey<$address>>() as u32, key)).is_some()
+            }
+
+            #[inline(always)]
+            fn member(&self, id: MemberId) -> Option<&Member<$address>> {
+                $members.get(u32::from(id.0))
+            }
+
+            #[inline(always)]
+            fn owner(&self, address: $address) -> Option<&Owner> {
+                // SAFETY: user space replaces an owner by another that is right for the same address.
+                unsafe { $owners.get(address) }
+            }
+
+            #[inline(always)]
+            fn reverse(&self, key: &ReverseKey) -> Option<&Reverse<$address>> {
+                // SAFETY: address and port of an entry never change while a reply can need it.
+                unsafe { $reverse.get(key.word()) }
+            }
+
+            #[inline(always)]
+            fn confirmed(&self, key: &FlowKey<$address>) -> Option<&'static FlowEntry> {
+                // SAFETY: an entry consists of atomics, and its memory outlives this run (RCU, preallocated).
+                unsafe { $confirmed.get(key).map(|entry| mem::transmute::<&FlowEntry, &'static FlowEntry>(entry)) }
+            }
+
+            #[inline(always)]
+            fn pending(&self, key: &FlowKey<$address>) -> Option<&'static FlowEntry> {
+                // SAFETY: an entry consists of atomics, and its memory outlives this run (RCU, preallocated).
+                unsafe { $pending.get(key).map(|entry| mem::transmute::<&FlowEntry, &'static FlowEntry>(entry)) }
+            }
+
+            #[inline(always)]
+            fn confirm(&self, key: &FlowKey<$address>, entry: &FlowEntry) -> Result<(), Full> {
+                $confirmed.insert(key, entry, 0).map_err(|_| Full)
+            }
+
+            #[inline(always)]
+            fn suspend(&self, key: &FlowKey<$address>, entry: &FlowEntry) -> Result<(), Full> {
+                $pending.insert(key, entry, 0).map_err(|_| Full)
+            }
+
+            #[inline(never)]
+            fn route(&self, query: &RouteQuery<$address>) -> Route {
+                fib::ask(self.ctx, query)
+            }
+        }
+    };
+}
+
+tables_of!(
+    Addr, RULES by RuleKey::word, ADDRESSES, ACCESS, MEMBER, OWNERS, REVERSE, PENDING, CONFIRMED
+);
+tables_of!(
+    Addr6, RULES6 by Clone::clone, ADDRESSES6, ACCESS6, MEMBER6, OWNERS6, REVERSE6, PENDING6, CONFIRMED6
+);
 
 /// A walk around a health set.
 #[repr(C)]
@@ -251,6 +265,13 @@ extern "C" fn step(_round: u64, search: *mut Search) -> i64 {
 pub(crate) fn jiffies() -> u64 {
     // SAFETY: takes nothing, touches nothing.
     unsafe { bpf_jiffies64() }
+}
+
+/// Goes on in the program of a stage, and comes back only if that is not there.
+#[inline(always)]
+pub(crate) fn enter(stage: Stage, ctx: &XdpContext) {
+    // SAFETY: user space puts only programs of this object there, which are of the same type.
+    unsafe { STAGES.tail_call(ctx, stage as u32) }
 }
 
 /// Sends the frame by another interface.

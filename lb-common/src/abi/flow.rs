@@ -1,18 +1,19 @@
 //! Exceptions: flows that do not go where their slot says.
 
 use crate::abi::cell::SharedWord;
-use crate::units::{Addr, MemberId, Port, Target, Tick};
+use crate::units::{Addr, Addr6, MemberId, Port, Target, Tick};
 
-/// A flow as its first packet names it towards us: the peer's side first. 16 bytes.
+/// A flow as its first packet names it towards us: the peer's side first. 16 bytes, 40
+/// for IPv6.
 ///
 /// `local` is a frontend for balanced flows and a member for direct and own ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(C)]
-pub struct FlowKey {
+pub struct FlowKey<A = Addr> {
     /// The client, or whoever the member talks to.
-    pub peer: Addr,
+    pub peer: A,
     /// The frontend, or the member.
-    pub local: Addr,
+    pub local: A,
     /// Port of the peer.
     pub peer_port: Port,
     /// Port of the frontend or the member.
@@ -24,6 +25,7 @@ pub struct FlowKey {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 16);
+const _: () = assert!(size_of::<FlowKey<Addr6>>() == 40);
 
 /// What an exception records. 16 bytes.
 ///

@@ -1,13 +1,13 @@
 //! Members and addresses.
 
-use crate::units::Addr;
+use crate::units::{Addr, Addr6};
 
-/// A member and the way to it. 32 bytes.
+/// A member and the way to it. 32 bytes, 44 for IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(C)]
-pub struct Member {
+pub struct Member<A = Addr> {
     /// The member's address.
-    pub address: Addr,
+    pub address: A,
     /// Interface that leads to it; 0 while the next hop is not known.
     pub ifindex: u32,
     /// Hardware address of the next hop.
@@ -23,6 +23,7 @@ pub struct Member {
 }
 
 const _: () = assert!(size_of::<Member>() == 32);
+const _: () = assert!(size_of::<Member<Addr6>>() == 44);
 
 /// What an address is to us. 4 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -21,7 +21,7 @@ pub use stats::{Counter, RuleStats};
 
 /// Changes whenever the layout or the meaning of a map changes. User space refuses pinned maps
 /// of another version.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Members in one element of the slot map: an array map rounds its values up to 8 bytes
 /// (`array_map_alloc` in kernel/bpf/arraymap.c), so four labels share one.
@@ -38,6 +38,9 @@ pub const MEMBERS: u32 = 1 << 16;
 
 /// Members in one word of a health set.
 pub const HEALTH_BITS: u32 = 64;
+
+/// Room for the programs of [`crate::pipeline::Stage`], some of which are yet to come.
+pub const STAGES: u32 = 16;
 
 /// Names of the maps; at most 15 characters, which is what the kernel keeps.
 pub mod map {
@@ -67,6 +70,24 @@ pub mod map {
     pub const PENDING: &str = "lb_pending";
     /// [`super::FlowKey`] -> [`super::FlowEntry`], proven flows only.
     pub const CONFIRMED: &str = "lb_confirmed";
+    /// [`RULES`] for IPv6.
+    pub const RULES6: &str = "lb_rules6";
+    /// [`ADDRESSES`] for IPv6.
+    pub const ADDRESSES6: &str = "lb_addresses6";
+    /// [`ACCESS`] for IPv6.
+    pub const ACCESS6: &str = "lb_access6";
+    /// [`MEMBERS`] for IPv6.
+    pub const MEMBERS6: &str = "lb_members6";
+    /// [`OWNERS`] for IPv6.
+    pub const OWNERS6: &str = "lb_owners6";
+    /// [`REVERSE`] for IPv6.
+    pub const REVERSE6: &str = "lb_reverse6";
+    /// [`PENDING`] for IPv6.
+    pub const PENDING6: &str = "lb_pending6";
+    /// [`CONFIRMED`] for IPv6.
+    pub const CONFIRMED6: &str = "lb_confirmed6";
+    /// The program of each [`crate::pipeline::Stage`].
+    pub const STAGES: &str = "lb_stages";
     /// A [`super::Counter`] for each [`crate::reason::Reason`].
     pub const REASONS: &str = "lb_reasons";
     /// A count for each [`crate::reason::Event`].
@@ -76,7 +97,7 @@ pub mod map {
     /// New connections by member label.
     pub const MEMBER_STATS: &str = "lb_member_stats";
     /// Every map, in the order in which a reader would ask for them.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 26] = [
         ROOT,
         SIEVE,
         RULES,
@@ -90,6 +111,15 @@ pub mod map {
         MARKS,
         PENDING,
         CONFIRMED,
+        RULES6,
+        ADDRESSES6,
+        ACCESS6,
+        MEMBERS6,
+        OWNERS6,
+        REVERSE6,
+        PENDING6,
+        CONFIRMED6,
+        STAGES,
         REASONS,
         EVENTS,
         RULE_STATS,

@@ -1,6 +1,6 @@
 //! From a member's reply back to the frontend. Members + rules entries, never members x rules.
 
-use crate::units::{Addr, MemberId, Port};
+use crate::units::{Addr, Addr6, MemberId, Port};
 
 /// What a member's address stands for, found by the address. 8 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -47,12 +47,12 @@ impl ReverseKey {
     }
 }
 
-/// The frontend that the service is reached by. 16 bytes.
+/// The frontend that the service is reached by. 16 bytes, 28 for IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(C)]
-pub struct Reverse {
+pub struct Reverse<A = Addr> {
     /// Frontend address.
-    pub address: Addr,
+    pub address: A,
     /// Frontend port.
     pub port: Port,
     /// Zero.
@@ -64,3 +64,4 @@ pub struct Reverse {
 }
 
 const _: () = assert!(size_of::<Reverse>() == 16);
+const _: () = assert!(size_of::<Reverse<Addr6>>() == 28);

@@ -1,13 +1,13 @@
 //! Rules and the views they name.
 
-use crate::units::{Addr, MemberId, Port, Target};
+use crate::units::{Addr, Addr6, MemberId, Port, Target};
 
-/// Finds a rule. 8 bytes.
+/// Finds a rule. 8 bytes, 20 for IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(C)]
-pub struct RuleKey {
+pub struct RuleKey<A = Addr> {
     /// Frontend address.
-    pub address: Addr,
+    pub address: A,
     /// Frontend port.
     pub port: Port,
     /// IP protocol number, 6 or 17.
@@ -17,6 +17,7 @@ pub struct RuleKey {
 }
 
 const _: () = assert!(size_of::<RuleKey>() == 8);
+const _: () = assert!(size_of::<RuleKey<Addr6>>() == 20);
 
 impl RuleKey {
     /// All its bytes in one word, in the order of memory.
@@ -108,14 +109,16 @@ pub mod access {
     pub const FIRST_LIST: u32 = 2;
 }
 
-/// Data of a longest-prefix look-up: the list's number counts as the first 32 bits. 8 bytes.
+/// Data of a longest-prefix look-up: the list's number counts as the first 32 bits. 8 bytes,
+/// 20 for IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(C)]
-pub struct AccessKey {
+pub struct AccessKey<A = Addr> {
     /// [`Rule::access`] in big-endian order, as a trie compares from the first byte on.
     pub list: [u8; 4],
     /// Source address.
-    pub address: Addr,
+    pub address: A,
 }
 
 const _: () = assert!(size_of::<AccessKey>() == 8);
+const _: () = assert!(size_of::<AccessKey<Addr6>>() == 20);

@@ -4,7 +4,7 @@
 //! cache. A cell may say yes wrongly, never no: user space sets bits before the tables that they
 //! stand for are effective, and clears them after.
 
-use crate::units::Addr;
+use crate::family::Family;
 
 /// 64-bit words in the sieve.
 pub const WORDS: usize = 2048;
@@ -36,8 +36,8 @@ impl Cell {
 /// Word and shift of an address's cell.
 #[inline(always)]
 #[must_use]
-pub const fn place(address: Addr) -> (usize, u32) {
-    let hash = address.word().wrapping_mul(0x9e37_79b1);
+pub fn place<A: Family>(address: A) -> (usize, u32) {
+    let hash = address.fold().wrapping_mul(0x9e37_79b1);
     ((hash >> 21) as usize, (hash >> 17 & 15) * CELL_BITS)
 }
 
@@ -49,7 +49,7 @@ pub const fn cell(word: u64, shift: u32) -> Cell {
 }
 
 /// Sets a bit of an address's cell.
-pub fn add(words: &mut [u64; WORDS], address: Addr, what: Cell) {
+pub fn add<A: Family>(words: &mut [u64; WORDS], address: A, what: Cell) {
     let (word, shift) = place(address);
     words[word] |= u64::from(what.0) << shift;
 }
@@ -57,6 +57,7 @@ pub fn add(words: &mut [u64; WORDS], address: Addr, what: Cell) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Addr;
 
     #[test]
     fn places_fill_the_sieve_and_no_more() {

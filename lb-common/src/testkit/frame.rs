@@ -1,9 +1,10 @@
-//! Ethernet frames with IPv4, built by hand with checksums computed in full.
+//! Ethernet frames with IPv4 or IPv6, built by hand with checksums computed in full.
 //!
 //! A frame is described, then turned into bytes; what a test expects is the same description
-//! with another destination. Sockets are written as `"198.51.100.2:40000"`.
+//! with another destination. Sockets are written as `"198.51.100.2:40000"` or
+//! `"[2001:db8::2]:40000"`.
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 use super::sums::{checksum, pseudo_header};
 use crate::parse::{TCP, TcpFlags, UDP};
@@ -14,12 +15,13 @@ pub struct Frame {
     destination_mac: [u8; 6],
     source_mac: [u8; 6],
     vlan: Option<u16>,
-    ethertype: u16,
-    source: SocketAddrV4,
-    destination: SocketAddrV4,
+    ethertype: Option<u16>,
+    source: SocketAddr,
+    destination: SocketAddr,
     ttl: u8,
     fragment: u16,
     options: Vec<u8>,
+    extensions: Vec<(u8, Vec<u8>)>,
     protocol: u8,
     transport: Transport,
     payload: Vec<u8>,
@@ -59,12 +61,13 @@ fn frame(source: &str, destination: &str, protocol: u8, transport: Transport) ->
         destination_mac: [2, 0, 0, 0, 0, 1],
         source_mac: [2, 0, 0, 0, 0, 2],
         vlan: None,
-        ethertype: 0x0800,
+        ethertype: None,
         source: socket(source),
         destination: socket(destination),
         ttl: 64,
         fragment: 0x4000,
         options: Vec::new(),
+        extensions: Vec::new(),
         protocol,
         transport,
         payload: Vec::new(),
@@ -74,8 +77,8 @@ fn frame(source: &str, destination: &str, protocol: u8, transport: Transport) ->
     }
 }
 
-fn socket(text: &str) -> SocketAddrV4 {
-    text.parse().unwrap_or_else(|_| panic!("{text} is no IPv4 socket such as 10.0.1.11:8080"))
+fn socket(text: &str) -> SocketAddr {
+    text.parse().unwrap_or_else(|_| panic!("{text} is no socket such as 10.0.1.11:8080 or [fd00::1]:80"))
 }
 
 impl Frame {
@@ -182,6 +185,14 @@ impl Frame {
         self
     }
 
+    /// An IPv6 extension header behind those before: its number, and what follows its first two
+    /// bytes up to a multiple of eight.
+    #[must_use]
+    pub fn extension(mut self, number: u8, rest: &[u8]) -> Self {
+        self.extensions.push((number, rest.to_vec()));
+        self
+    }
+
     /// The flags and offset of a fragment; 0x4000, "don't fragment", by default.
     #[must_use]
     pub fn fragment(mut self, fragment: u16) -> Self {
@@ -189,7 +200,7 @@ impl Frame {
         self
     }
 
-    /// Another length in the IP header than the right one.
+    /// Another length in the IP header than the right one; in IPv6 that of what follows it.
     #[must_use]
     pub fn ip_length(mut self, length: u16) -> Self {
         self.ip_length = Some(length);
@@ -203,10 +214,10 @@ impl Frame {
         self
     }
 
-    /// Another `EtherType` than that of IPv4.
+    /// Another `EtherType` than that of the addresses.
     #[must_use]
     pub fn ethertype(mut self, ethertype: u16) -> Self {
-        self.ethertype = ethertype;
+        self.ethertype = Some(ethertype);
         self
     }
 
@@ -232,15 +243,19 @@ impl Frame {
         if let Some(id) = self.vlan {
             bytes.extend([0x8100, id].map(u16::to_be_bytes).concat());
         }
-        bytes.extend(self.ethertype.to_be_bytes());
-        bytes.extend(self.ip_header(segment.len()));
+        let family = if self.source.is_ipv4() { 0x0800_u16 } else { 0x86dd };
+        bytes.extend(self.ethertype.unwrap_or(family).to_be_bytes());
+        match self.source {
+            SocketAddr::V4(_) => bytes.extend(self.ipv4_header(segment.len())),
+            SocketAddr::V6(_) => bytes.extend(self.ipv6_headers(segment.len())),
+        }
         bytes.extend(segment);
         bytes.resize(bytes.len().max(self.padded_to), 0);
         bytes.truncate(self.cut_to);
         bytes
     }
 
-    fn ip_header(&self, payload: usize) -> Vec<u8> {
+    fn ipv4_header(&self, payload: usize) -> Vec<u8> {
         let header = 20 + self.options.len();
         let length = self.ip_length.unwrap_or(word(header + payload));
         let mut bytes = vec![0x40 | u8::try_from(header / 4).expect("at most 40 bytes of options"), 0];
@@ -255,11 +270,28 @@ impl Frame {
         bytes
     }
 
-    fn addresses(&self) -> [u8; 8] {
-        let mut bytes = [0; 8];
-        bytes[..4].copy_from_slice(&self.source.ip().octets());
-        bytes[4..].copy_from_slice(&self.destination.ip().octets());
+    fn ipv6_headers(&self, payload: usize) -> Vec<u8> {
+        let numbers = self.extensions.iter().map(|(number, _)| *number).chain([self.protocol]);
+        let mut behind: Vec<u8> = Vec::new();
+        for ((_, rest), next) in self.extensions.iter().zip(numbers.clone().skip(1)) {
+            behind.extend([next, u8::try_from((rest.len() + 2) / 8 - 1).expect("at most 2,048 bytes")]);
+            behind.extend(rest);
+        }
+        let length = self.ip_length.unwrap_or(word(behind.len() + payload));
+        let mut bytes = vec![0x60, 0, 0, 0];
+        bytes.extend(length.to_be_bytes());
+        bytes.extend([numbers.clone().next().expect("one at least"), self.ttl]);
+        bytes.extend(self.addresses());
+        bytes.extend(behind);
         bytes
+    }
+
+    fn addresses(&self) -> Vec<u8> {
+        let octets = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        [octets(self.source.ip()), octets(self.destination.ip())].concat()
     }
 
     fn segment(&self) -> Vec<u8> {

@@ -8,9 +8,10 @@ use crate::abi::{
     AddressFlags, FlowEntry, FlowKey, FlowWord, Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey,
     sieve,
 };
+use crate::family::Family;
 use crate::reason::Event;
-use crate::tables::{Full, Route, RouteQuery, Tables};
-use crate::units::{Addr, MemberId};
+use crate::tables::{Full, Route, RouteQuery, Shared, Tables};
+use crate::units::{Addr, Addr6, MemberId};
 
 /// All tables of the pipeline. What user space writes is public; what packets write is read by
 /// methods.
@@ -18,48 +19,53 @@ use crate::units::{Addr, MemberId};
 pub struct Memory {
     /// All zeros until a test sets it, as in the kernel.
     pub root: Root,
-    /// See [`Tables::rule`].
-    pub rules: BTreeMap<RuleKey, Rule>,
-    /// See [`Tables::address`].
-    pub addresses: BTreeMap<Addr, AddressFlags>,
     /// See [`Tables::sieve`].
     pub sieve: Box<[u64; sieve::WORDS]>,
-    /// List, network address and length of each prefix.
-    pub access: Vec<(u32, Addr, u8)>,
     /// Rings, slot by slot.
     pub slots: BTreeMap<u32, MemberId>,
     /// Words of health sets.
     pub health: BTreeMap<u32, u64>,
+    /// Tables of IPv4.
+    pub v4: FamilyMemory<Addr>,
+    /// Tables of IPv6.
+    pub v6: FamilyMemory<Addr6>,
+    marks: RefCell<BTreeMap<u32, u16>>,
+    events: [StdCell<u64>; Event::ALL.len()],
+}
+
+/// The tables of one family.
+#[derive(Debug)]
+pub struct FamilyMemory<A> {
+    /// See [`Tables::rule`].
+    pub rules: BTreeMap<RuleKey<A>, Rule>,
+    /// See [`Tables::address`].
+    pub addresses: BTreeMap<A, AddressFlags>,
+    /// List, network address and length of each prefix.
+    pub access: Vec<(u32, A, u8)>,
     /// See [`Tables::member`].
-    pub members: BTreeMap<MemberId, Member>,
+    pub members: BTreeMap<MemberId, Member<A>>,
     /// See [`Tables::owner`].
-    pub owners: BTreeMap<Addr, Owner>,
+    pub owners: BTreeMap<A, Owner>,
     /// See [`Tables::reverse`].
-    pub reverse: BTreeMap<ReverseKey, Reverse>,
+    pub reverse: BTreeMap<ReverseKey, Reverse<A>>,
     /// The kernel's routes by destination.
-    pub routes: BTreeMap<Addr, Route>,
+    pub routes: BTreeMap<A, Route>,
     /// What the kernel says of any other destination.
     pub default_route: Route,
     /// Longest packet that [`Route::Hop`] takes.
     pub route_mtu: u16,
     /// Proven exceptions.
-    pub confirmed: Flows,
+    pub confirmed: Flows<A>,
     /// Exceptions that await their proof.
-    pub pending: Flows,
-    marks: RefCell<BTreeMap<u32, u16>>,
-    events: [StdCell<u64>; Event::ALL.len()],
+    pub pending: Flows<A>,
 }
 
-impl Default for Memory {
+impl<A: Family> Default for FamilyMemory<A> {
     fn default() -> Self {
         Self {
-            root: Root::default(),
             rules: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            sieve: Box::new([0; sieve::WORDS]),
             access: Vec::new(),
-            slots: BTreeMap::new(),
-            health: BTreeMap::new(),
             members: BTreeMap::new(),
             owners: BTreeMap::new(),
             reverse: BTreeMap::new(),
@@ -68,6 +74,19 @@ impl Default for Memory {
             route_mtu: u16::MAX,
             confirmed: Flows::new(1024, WhenFull::Refuse),
             pending: Flows::new(1024, WhenFull::EvictOldest),
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            root: Root::default(),
+            sieve: Box::new([0; sieve::WORDS]),
+            slots: BTreeMap::new(),
+            health: BTreeMap::new(),
+            v4: FamilyMemory::default(),
+            v6: FamilyMemory::default(),
             marks: RefCell::default(),
             events: Default::default(),
         }
@@ -90,48 +109,61 @@ impl Memory {
     /// Computes the sieve anew from addresses and owners.
     pub fn refresh_sieve(&mut self) {
         self.sieve.fill(0);
+        self.v4.sift(&mut self.sieve);
+        self.v6.sift(&mut self.sieve);
+    }
+}
+
+impl<A: Family> FamilyMemory<A> {
+    fn sift(&self, sieve: &mut [u64; sieve::WORDS]) {
         for (address, flags) in &self.addresses {
             for (flag, bit) in
                 [(AddressFlags::FRONTEND, sieve::Cell::FRONTEND), (AddressFlags::OWN, sieve::Cell::OWN)]
             {
                 if flags.has(flag) {
-                    sieve::add(&mut self.sieve, *address, bit);
+                    sieve::add(sieve, *address, bit);
                 }
             }
         }
         for address in self.owners.keys() {
-            sieve::add(&mut self.sieve, *address, sieve::Cell::MEMBER);
+            sieve::add(sieve, *address, sieve::Cell::MEMBER);
         }
     }
 }
 
-impl Tables for Memory {
+/// An address whose family has tables in memory.
+pub trait Stored: Family {
+    /// The tables of its family.
+    fn tables(memory: &Memory) -> &FamilyMemory<Self>;
+    /// The first `length` bits of the address.
+    fn prefix(self, length: u8) -> u128;
+}
+
+impl Stored for Addr {
+    fn tables(memory: &Memory) -> &FamilyMemory<Self> {
+        &memory.v4
+    }
+
+    fn prefix(self, length: u8) -> u128 {
+        u128::from(u32::from_be_bytes(self.wire()).checked_shr(32 - u32::from(length)).unwrap_or(0))
+    }
+}
+
+impl Stored for Addr6 {
+    fn tables(memory: &Memory) -> &FamilyMemory<Self> {
+        &memory.v6
+    }
+
+    fn prefix(self, length: u8) -> u128 {
+        u128::from_be_bytes(self.wire()).checked_shr(128 - u32::from(length)).unwrap_or(0)
+    }
+}
+
+impl Shared for Memory {
     type Entry = Rc<FlowEntry>;
 
     fn root(&self) -> Option<&Root> {
         Some(&self.root)
-    }
-
-    fn sieve(&self, address: Addr) -> sieve::Cell {
-        let (word, shift) = sieve::place(address);
-        sieve::cell(self.sieve[word], shift)
-    }
-
-    fn rule(&self, key: &RuleKey) -> Option<&Rule> {
-        self.rules.get(key)
-    }
-
-    fn address(&self, address: Addr) -> AddressFlags {
-        self.addresses.get(&address).copied().unwrap_or_default()
-    }
-
-    fn allowed(&self, list: u32, source: Addr) -> bool {
-        let bits = |address: Addr, length: u8| {
-            u32::from_be_bytes(address.wire()).checked_shr(32 - u32::from(length)).unwrap_or(0)
-        };
-        self.access
-            .iter()
-            .any(|(of, network, length)| *of == list && bits(*network, *length) == bits(source, *length))
     }
 
     fn slot(&self, index: u32) -> MemberId {
@@ -147,18 +179,6 @@ impl Tables for Memory {
         indices.map(|index| (index, self.health(base.wrapping_add(index)))).find(|(_, word)| *word != 0)
     }
 
-    fn member(&self, id: MemberId) -> Option<&Member> {
-        self.members.get(&id)
-    }
-
-    fn owner(&self, address: Addr) -> Option<&Owner> {
-        self.owners.get(&address)
-    }
-
-    fn reverse(&self, key: &ReverseKey) -> Option<&Reverse> {
-        self.reverse.get(key)
-    }
-
     fn mark(&self, bucket: u32) -> u16 {
         self.marks.borrow().get(&bucket).copied().unwrap_or(0)
     }
@@ -167,32 +187,67 @@ impl Tables for Memory {
         self.marks.borrow_mut().insert(bucket, mark);
     }
 
-    fn confirmed(&self, key: &FlowKey) -> Option<Rc<FlowEntry>> {
-        self.confirmed.get(key)
-    }
-
-    fn pending(&self, key: &FlowKey) -> Option<Rc<FlowEntry>> {
-        self.pending.get(key)
-    }
-
-    fn confirm(&self, key: &FlowKey, entry: &FlowEntry) -> Result<(), Full> {
-        self.confirmed.insert(*key, entry.clone())
-    }
-
-    fn suspend(&self, key: &FlowKey, entry: &FlowEntry) -> Result<(), Full> {
-        self.pending.insert(*key, entry.clone())
-    }
-
-    fn route(&self, query: &RouteQuery) -> Route {
-        match self.routes.get(&query.destination).copied().unwrap_or(self.default_route) {
-            Route::Hop(_) if query.length > self.route_mtu => Route::Kernel,
-            route @ (Route::Hop(_) | Route::Kernel | Route::Unreachable) => route,
-        }
-    }
-
     fn count(&self, event: Event) {
         let count = &self.events[event as usize];
         count.set(count.get() + 1);
+    }
+}
+
+impl<A: Stored> Tables<A> for Memory {
+    fn sieve(&self, address: A) -> sieve::Cell {
+        let (word, shift) = sieve::place(address);
+        sieve::cell(self.sieve[word], shift)
+    }
+
+    fn rule(&self, key: &RuleKey<A>) -> Option<&Rule> {
+        A::tables(self).rules.get(key)
+    }
+
+    fn address(&self, address: A) -> AddressFlags {
+        A::tables(self).addresses.get(&address).copied().unwrap_or_default()
+    }
+
+    fn allowed(&self, list: u32, source: A) -> bool {
+        A::tables(self)
+            .access
+            .iter()
+            .any(|(of, network, length)| *of == list && network.prefix(*length) == source.prefix(*length))
+    }
+
+    fn member(&self, id: MemberId) -> Option<&Member<A>> {
+        A::tables(self).members.get(&id)
+    }
+
+    fn owner(&self, address: A) -> Option<&Owner> {
+        A::tables(self).owners.get(&address)
+    }
+
+    fn reverse(&self, key: &ReverseKey) -> Option<&Reverse<A>> {
+        A::tables(self).reverse.get(key)
+    }
+
+    fn confirmed(&self, key: &FlowKey<A>) -> Option<Rc<FlowEntry>> {
+        A::tables(self).confirmed.get(key)
+    }
+
+    fn pending(&self, key: &FlowKey<A>) -> Option<Rc<FlowEntry>> {
+        A::tables(self).pending.get(key)
+    }
+
+    fn confirm(&self, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), Full> {
+        A::tables(self).confirmed.insert(*key, entry.clone())
+    }
+
+    fn suspend(&self, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), Full> {
+        A::tables(self).pending.insert(*key, entry.clone())
+    }
+
+    fn route(&self, query: &RouteQuery<A>) -> Route {
+        let tables = A::tables(self);
+        match tables.routes.get(&query.destination).copied().unwrap_or(tables.default_route) {
+            Route::Hop(_) if query.length > tables.route_mtu => Route::Kernel,
+            route @ (Route::Hop(_) | Route::Kernel | Route::Unreachable) => route,
+        }
     }
 }
 
@@ -207,14 +262,14 @@ pub enum WhenFull {
 
 /// A table of flows.
 #[derive(Debug)]
-pub struct Flows {
+pub struct Flows<A = Addr> {
     capacity: usize,
     when_full: WhenFull,
-    entries: RefCell<BTreeMap<FlowKey, Rc<FlowEntry>>>,
-    order: RefCell<VecDeque<FlowKey>>,
+    entries: RefCell<BTreeMap<FlowKey<A>, Rc<FlowEntry>>>,
+    order: RefCell<VecDeque<FlowKey<A>>>,
 }
 
-impl Flows {
+impl<A: Copy + Ord> Flows<A> {
     /// An empty table.
     #[must_use]
     pub fn new(capacity: usize, when_full: WhenFull) -> Self {
@@ -223,12 +278,12 @@ impl Flows {
 
     /// The flow's entry, alive even when it has been replaced since.
     #[must_use]
-    pub fn get(&self, key: &FlowKey) -> Option<Rc<FlowEntry>> {
+    pub fn get(&self, key: &FlowKey<A>) -> Option<Rc<FlowEntry>> {
         self.entries.borrow().get(key).cloned()
     }
 
     /// Stores or replaces an entry.
-    pub fn insert(&self, key: FlowKey, entry: FlowEntry) -> Result<(), Full> {
+    pub fn insert(&self, key: FlowKey<A>, entry: FlowEntry) -> Result<(), Full> {
         let mut entries = self.entries.borrow_mut();
         let mut order = self.order.borrow_mut();
         if let Some(place) = entries.get_mut(&key) {
@@ -248,7 +303,7 @@ impl Flows {
 
     /// Every flow with its word and sequence number.
     #[must_use]
-    pub fn snapshot(&self) -> BTreeMap<FlowKey, (FlowWord, u32)> {
+    pub fn snapshot(&self) -> BTreeMap<FlowKey<A>, (FlowWord, u32)> {
         let entries = self.entries.borrow();
         entries.iter().map(|(key, entry)| (*key, (entry.word(), entry.member_seq()))).collect()
     }

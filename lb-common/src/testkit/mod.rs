@@ -11,5 +11,5 @@ mod sums;
 
 pub use bytes::Bytes;
 pub use frame::Frame;
-pub use memory::{Flows, Memory, WhenFull};
+pub use memory::{FamilyMemory, Flows, Memory, Stored, WhenFull};
 pub use sums::{Sums, checksum, sums};

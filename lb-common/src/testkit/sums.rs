@@ -1,6 +1,7 @@
 //! Checksums by full recomputation.
 
-use crate::parse::{ETH_LEN, TCP, UDP};
+use crate::family::ETH_LEN;
+use crate::parse::{TCP, UDP};
 
 /// The Internet checksum (RFC 1071) of some bytes, in host order, on top of a sum.
 #[must_use]
@@ -18,31 +19,56 @@ pub fn checksum(bytes: &[u8], sum: u32) -> u16 {
 /// Which checksums of a frame a receiver would accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sums {
-    /// Of the IPv4 header.
+    /// Of the IPv4 header; IPv6 has none.
     pub ip: bool,
     /// Of TCP or UDP; a datagram without one is accepted (RFC 768).
     pub transport: bool,
 }
 
-/// Looks at an Ethernet frame with IPv4; `None` unless it holds whole headers of TCP or UDP.
+/// Looks at an Ethernet frame with IP; `None` unless it holds whole headers of TCP or UDP. IPv6
+/// extension headers are followed as far as they have the common form (RFC 6564).
 #[must_use]
 pub fn sums(frame: &[u8]) -> Option<Sums> {
     let ip = frame.get(ETH_LEN..)?;
+    match ip.first()? >> 4 {
+        4 => sums_of_ipv4(ip),
+        6 => sums_of_ipv6(ip),
+        _ => None,
+    }
+}
+
+fn sums_of_ipv4(ip: &[u8]) -> Option<Sums> {
     let header = usize::from(ip.first()? & 15) * 4;
     let length = usize::from(u16::from_be_bytes([*ip.get(2)?, *ip.get(3)?]));
     let transport = ip.get(header..length)?;
-    let protocol = ip[9];
+    let accepted = transport_sum(transport, &ip[12..20], ip[9])?;
+    (header >= 20).then(|| Sums { ip: checksum(&ip[..header], 0) == 0, transport: accepted })
+}
+
+fn sums_of_ipv6(ip: &[u8]) -> Option<Sums> {
+    let length = 40 + usize::from(u16::from_be_bytes([*ip.get(4)?, *ip.get(5)?]));
+    let (mut protocol, mut at) = (*ip.get(6)?, 40);
+    while matches!(protocol, 0 | 43 | 60) {
+        let header = ip.get(at..at + 2)?;
+        (protocol, at) = (header[0], at + 8 * (usize::from(header[1]) + 1));
+    }
+    let accepted = transport_sum(ip.get(at..length)?, &ip[8..40], protocol)?;
+    Some(Sums { ip: true, transport: accepted })
+}
+
+/// Whether a receiver accepts the checksum of a segment or datagram.
+fn transport_sum(transport: &[u8], addresses: &[u8], protocol: u8) -> Option<bool> {
     let least = match protocol {
         TCP => 20,
         UDP => 8,
         _ => return None,
     };
-    if header < 20 || transport.len() < least {
+    if transport.len() < least {
         return None;
     }
     let without = protocol == UDP && transport[6..8] == [0, 0];
-    let pseudo = pseudo_header(&ip[12..20], protocol, transport.len());
-    Some(Sums { ip: checksum(&ip[..header], 0) == 0, transport: without || checksum(transport, pseudo) == 0 })
+    let pseudo = pseudo_header(addresses, protocol, transport.len());
+    Some(without || checksum(transport, pseudo) == 0)
 }
 
 /// The part of a transport checksum that is not in the segment (RFC 9293, section 3.1).

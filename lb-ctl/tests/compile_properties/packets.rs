@@ -26,15 +26,15 @@ impl Walk {
     pub(crate) fn from(maps: &MapState) -> Self {
         let mut memory = Memory::default();
         memory.root = maps.root;
-        memory.rules.clone_from(&maps.rules);
-        memory.addresses.clone_from(&maps.addresses);
+        memory.v4.rules.clone_from(&maps.rules);
+        memory.v4.addresses.clone_from(&maps.addresses);
         memory.sieve = maps.sieve();
-        memory.access = maps.access.iter().map(|entry| (entry.list, entry.address, entry.length)).collect();
+        memory.v4.access = maps.access.iter().map(|entry| (entry.list, entry.address, entry.length)).collect();
         memory.health.clone_from(&maps.health);
-        memory.members.clone_from(&maps.members);
-        memory.owners.clone_from(&maps.owners);
-        memory.reverse.clone_from(&maps.reverse);
-        memory.default_route = Route::Hop(NextHop { ifindex: 9, ..NextHop::default() });
+        memory.v4.members.clone_from(&maps.members);
+        memory.v4.owners.clone_from(&maps.owners);
+        memory.v4.reverse.clone_from(&maps.reverse);
+        memory.v4.default_route = Route::Hop(NextHop::new(9, [0; 6], [0; 6]));
         for (base, ring) in &maps.rings {
             memory.slots.extend((*base..).zip(ring.iter().copied()));
         }
@@ -46,27 +46,27 @@ impl Walk {
         match change {
             Change::Root(root) => memory.root = *root,
             Change::Sieve(words) => memory.sieve.clone_from(words),
-            Change::Rule(key, value) => put(&mut memory.rules, *key, *value),
-            Change::Address(key, value) => put(&mut memory.addresses, *key, *value),
-            Change::Access(entry, true) => memory.access.push((entry.list, entry.address, entry.length)),
+            Change::Rule(key, value) => put(&mut memory.v4.rules, *key, *value),
+            Change::Address(key, value) => put(&mut memory.v4.addresses, *key, *value),
+            Change::Access(entry, true) => memory.v4.access.push((entry.list, entry.address, entry.length)),
             Change::Access(entry, false) => {
-                memory.access.retain(|there| *there != (entry.list, entry.address, entry.length));
+                memory.v4.access.retain(|there| *there != (entry.list, entry.address, entry.length));
             }
             Change::Ring(base, ring) => memory.slots.extend((*base..).zip(ring.iter().copied())),
             Change::Health(index, word) => put(&mut memory.health, *index, Some(*word)),
-            Change::Member(key, value) => put(&mut memory.members, *key, *value),
-            Change::Owner(key, value) => put(&mut memory.owners, *key, *value),
-            Change::Reverse(key, value) => put(&mut memory.reverse, *key, *value),
+            Change::Member(key, value) => put(&mut memory.v4.members, *key, *value),
+            Change::Owner(key, value) => put(&mut memory.v4.owners, *key, *value),
+            Change::Reverse(key, value) => put(&mut memory.v4.reverse, *key, *value),
             Change::NewStats(_) => {}
         }
     }
 
     /// What becomes of a packet that no exception is known of.
     fn outcome(&mut self, frame: &Frame) -> Outcome {
-        self.memory.confirmed = Flows::new(8, WhenFull::Refuse);
-        self.memory.pending = Flows::new(8, WhenFull::EvictOldest);
+        self.memory.v4.confirmed = Flows::new(8, WhenFull::Refuse);
+        self.memory.v4.pending = Flows::new(8, WhenFull::EvictOldest);
         let mut bytes = Bytes::new(frame.bytes(), 1);
-        let outcome = pipeline::ingress(&mut bytes, &self.memory, 1_000_000);
+        let outcome = pipeline::all(&mut bytes, &self.memory, 1_000_000);
         (outcome.reason, bytes.frame)
     }
 }

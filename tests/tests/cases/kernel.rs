@@ -86,6 +86,7 @@ fn load(world: &World) -> Ebpf {
     let mut ebpf = loader.load(&object(world.pending_room.is_some())).unwrap();
     let program: &mut Xdp = ebpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
     program.load().unwrap();
+    lb_ctl::dataplane::bpf::load_stages(&mut ebpf).unwrap();
     ebpf
 }
 

@@ -6,7 +6,7 @@ use lb_common::abi::{Counter, FlowEntry, FlowKey, FlowWord, RuleStats};
 use lb_common::outcome::{Account, Direction, NextHop};
 use lb_common::pipeline;
 use lb_common::reason::{Action, Event};
-use lb_common::tables::{Route, Tables as _};
+use lb_common::tables::{Route, Shared as _};
 use lb_common::testkit::{Bytes, Flows, Memory, WhenFull};
 use lb_common::units::{MemberId, Tick};
 use lb_ctl::state::MapState;
@@ -29,21 +29,21 @@ impl Native {
             None => Flows::new(1024, WhenFull::EvictOldest),
         };
         let mut tables = Memory::default();
-        tables.confirmed = Flows::new(world.confirmed_room as usize, WhenFull::Refuse);
-        tables.pending = pending;
-        tables.route_mtu = MTU;
-        tables.default_route = client_hop();
+        tables.v4.confirmed = Flows::new(world.confirmed_room as usize, WhenFull::Refuse);
+        tables.v4.pending = pending;
+        tables.v4.route_mtu = MTU;
+        tables.v4.default_route = client_hop();
         for label in MEMBERS {
-            tables.routes.insert(member(label).address, Route::Hop(next_hop(label)));
+            tables.v4.routes.insert(member(label).address, Route::Hop(next_hop(label)));
         }
-        tables.routes.insert(address("198.51.100.77:0"), Route::Kernel);
-        tables.routes.insert(address("10.0.3.99:0"), Route::Kernel);
-        tables.routes.insert(address("192.0.2.200:0"), Route::Unreachable);
+        tables.v4.routes.insert(address("198.51.100.77:0"), Route::Kernel);
+        tables.v4.routes.insert(address("10.0.3.99:0"), Route::Kernel);
+        tables.v4.routes.insert(address("192.0.2.200:0"), Route::Unreachable);
         for (bucket, mark) in &world.marks {
             tables.set_mark(*bucket, *mark);
         }
-        fill(&tables.confirmed, &world.confirmed);
-        fill(&tables.pending, &world.pending);
+        fill(&tables.v4.confirmed, &world.confirmed);
+        fill(&tables.v4.pending, &world.pending);
         let mut native = Self { tables };
         native.write(&world.map);
         native
@@ -51,12 +51,12 @@ impl Native {
 }
 
 fn client_hop() -> Route {
-    Route::Hop(NextHop { ifindex: CLIENT_LINK, destination: [2, 0, 0, 0, 0, 2], source: [2, 0, 0, 0, 0, 1] })
+    Route::Hop(NextHop::new(CLIENT_LINK, [2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]))
 }
 
 fn next_hop(label: u16) -> NextHop {
     let member = member(label);
-    NextHop { ifindex: member.ifindex, destination: member.destination, source: member.source }
+    NextHop::new(member.ifindex, member.destination, member.source)
 }
 
 fn fill(table: &Flows, flows: &BTreeMap<FlowKey, (FlowWord, u32)>) {
@@ -69,23 +69,23 @@ impl Executor for Native {
     fn write(&mut self, map: &MapState) {
         let tables = &mut self.tables;
         tables.root = map.root;
-        tables.rules = map.rules.clone();
-        tables.addresses = map.addresses.clone();
-        tables.access = map.access.iter().map(|entry| (entry.list, entry.address, entry.length)).collect();
+        tables.v4.rules = map.rules.clone();
+        tables.v4.addresses = map.addresses.clone();
+        tables.v4.access = map.access.iter().map(|entry| (entry.list, entry.address, entry.length)).collect();
         for (base, ring) in &map.rings {
             tables.slots.extend((*base..).zip(ring.iter().copied()));
         }
         tables.health = map.health.clone();
-        tables.members = map.members.clone();
-        tables.owners = map.owners.clone();
-        tables.reverse = map.reverse.clone();
+        tables.v4.members = map.members.clone();
+        tables.v4.owners = map.owners.clone();
+        tables.v4.reverse = map.reverse.clone();
         tables.sieve = map.sieve();
     }
 
     fn run(&mut self, frame: &[u8], ingress: u32) -> Seen {
         let before: Vec<u64> = Event::ALL.iter().map(|event| self.tables.events(*event)).collect();
         let mut window = Bytes::new(frame.to_vec(), ingress);
-        let outcome = pipeline::ingress(&mut window, &self.tables, JIFFIES);
+        let outcome = pipeline::all(&mut window, &self.tables, JIFFIES);
         let counter = Counter { packets: 1, bytes: frame.len() as u64 };
         let events = Event::ALL.iter().zip(before);
         let events = events.map(|(event, before)| (*event, self.tables.events(*event) - before));
@@ -111,17 +111,17 @@ impl Executor for Native {
             FlowEntry::new(word.at(Tick::new(word.tick().get().wrapping_sub(ticks))), seq)
         };
         for (key, entry) in flows.confirmed {
-            self.tables.confirmed.insert(key, older(entry)).unwrap();
+            self.tables.v4.confirmed.insert(key, older(entry)).unwrap();
         }
         for (key, entry) in flows.pending {
-            self.tables.pending.insert(key, older(entry)).unwrap();
+            self.tables.v4.pending.insert(key, older(entry)).unwrap();
         }
     }
 
     fn flows(&mut self) -> FlowTables {
         FlowTables {
-            confirmed: self.tables.confirmed.snapshot(),
-            pending: self.tables.pending.snapshot(),
+            confirmed: self.tables.v4.confirmed.snapshot(),
+            pending: self.tables.v4.pending.snapshot(),
             marks: self.tables.marks(),
         }
     }

@@ -5,10 +5,10 @@ use std::path::Path;
 use aya::maps::{Array, Map, MapData, MapInfo};
 use lb_common::abi::{
     ABI_VERSION, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, MARK_BITS, MARKS_PER_WORD, MEMBERS,
-    Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, map, sieve,
+    Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, STAGES, map, sieve,
 };
 use lb_common::reason::{Event, Reason};
-use lb_common::units::Addr;
+use lb_common::units::{Addr, Addr6};
 
 use super::error;
 use super::plain::Wire;
@@ -47,6 +47,15 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
         fixed(map::MARKS, 4, 8, (1 << MARK_BITS) / MARKS_PER_WORD),
         sized(map::PENDING, flow, entry, limits.pending),
         sized(map::CONFIRMED, flow, entry, limits.confirmed),
+        sized(map::RULES6, size_of::<RuleKey<Addr6>>(), size_of::<Rule>(), limits.rules.saturating_mul(2)),
+        fixed(map::ADDRESSES6, size_of::<Addr6>(), size_of::<AddressFlags>(), 16_384),
+        fixed(map::ACCESS6, 4 + size_of::<AccessKey<Addr6>>(), 4, 262_144),
+        fixed(map::MEMBERS6, 4, size_of::<Member<Addr6>>(), MEMBERS),
+        fixed(map::OWNERS6, size_of::<Addr6>(), size_of::<Owner>(), MEMBERS),
+        fixed(map::REVERSE6, size_of::<ReverseKey>(), size_of::<Reverse<Addr6>>(), 65_536),
+        sized(map::PENDING6, size_of::<FlowKey<Addr6>>(), entry, limits.pending),
+        sized(map::CONFIRMED6, size_of::<FlowKey<Addr6>>(), entry, limits.confirmed),
+        fixed(map::STAGES, 4, 4, STAGES),
         fixed(map::REASONS, 4, size_of::<Counter>(), reasons),
         fixed(map::EVENTS, 4, 8, events),
         sized(map::RULE_STATS, 4, size_of::<RuleStats>(), limits.rules),
@@ -103,13 +112,13 @@ pub(super) fn check_shapes(maps: &Path, asked: &Limits) -> Result<(Limits, Vec<S
 
 fn adopt(limits: &mut Limits, name: &str, entries: u32) {
     match name {
-        map::RULES => limits.rules = entries / 2,
+        map::RULES | map::RULES6 => limits.rules = limits.rules.min(entries / 2),
         // There is no use for more rules than statistics.
         map::RULE_STATS => limits.rules = limits.rules.min(entries),
         map::SLOTS => limits.slots = entries.saturating_mul(SLOTS_PER_WORD),
         map::HEALTH => limits.health_words = entries,
-        map::PENDING => limits.pending = entries,
-        map::CONFIRMED => limits.confirmed = entries,
+        map::PENDING | map::PENDING6 => limits.pending = entries,
+        map::CONFIRMED | map::CONFIRMED6 => limits.confirmed = entries,
         _ => {}
     }
 }

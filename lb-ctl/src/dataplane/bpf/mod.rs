@@ -15,9 +15,11 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use aya::maps::ProgramArray;
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use lb_common::abi::{FlowKey, FlowWord, Root, RuleStats};
+use lb_common::abi::{FlowKey, FlowWord, Root, RuleStats, map};
+use lb_common::pipeline::Stage;
 use lb_common::units::MemberId;
 
 use self::pins::{Found, Pins};
@@ -28,6 +30,12 @@ use crate::state::MapState;
 
 /// Sees each frame.
 const INGRESS: &str = "lb_ingress";
+/// The program of a stage.
+const fn program_of(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Ipv6 => "lb_ipv6",
+    }
+}
 /// Tells the time.
 const CLOCK: &str = "lb_clock";
 
@@ -109,7 +117,7 @@ impl Bpf {
         Ok((bpf, Takeover { taken_over: true, notes }))
     }
 
-    /// Loads both programs; maps that are not pinned yet are made and pinned.
+    /// Loads all programs; maps that are not pinned yet are made and pinned.
     fn load(pins: &Pins, limits: &Limits) -> Result<Self, Error> {
         let mut loader = EbpfLoader::new();
         for shape in layout::shapes(limits) {
@@ -119,6 +127,7 @@ impl Bpf {
         for name in [INGRESS, CLOCK] {
             program(&mut ebpf, name)?.load().map_err(|cause| error::verifier(name, &cause))?;
         }
+        load_stages(&mut ebpf)?;
         let tables = Tables::open(&pins.maps())?;
         Ok(Self { ebpf, tables, pins: pins.clone(), limits: *limits, hz: clock::hz()? })
     }
@@ -157,15 +166,31 @@ pub fn object() -> Result<&'static [u8], Error> {
     Ok(OBJECT)
 }
 
+/// Loads the programs that the first one goes on in, and tells it where they are.
+pub fn load_stages(ebpf: &mut Ebpf) -> Result<(), Error> {
+    for &stage in Stage::ALL {
+        let name = program_of(stage);
+        let program = program(ebpf, name)?;
+        program.load().map_err(|cause| error::verifier(name, &cause))?;
+        let descriptor = program.fd().and_then(|fd| Ok(fd.try_clone()?));
+        let descriptor = descriptor.map_err(|cause| error::verifier(name, &cause))?;
+        let stages = ebpf.map_mut(map::STAGES).ok_or_else(|| absent(map::STAGES))?;
+        ProgramArray::try_from(stages)
+            .and_then(|mut stages| stages.set(stage as u32, &descriptor, 0))
+            .map_err(|cause| error::map(map::STAGES, format_args!("cannot enter {name}"), &cause))?;
+    }
+    Ok(())
+}
+
 fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, Error> {
     ebpf.program_mut(name)
         .ok_or_else(|| absent(name))
         .and_then(|program| program.try_into().map_err(|cause: ProgramError| error::verifier(name, &cause)))
 }
 
-fn absent(program: &str) -> Error {
+fn absent(what: &str) -> Error {
     Error::Setup {
-        what: format!("the eBPF object has no program {program}"),
+        what: format!("the eBPF object has no {what}"),
         cause: "it is not of this version".to_owned(),
         cure: "build both with `cargo xtask build`".to_owned(),
     }

@@ -29,9 +29,8 @@ pub(super) fn rows() -> Vec<Case> {
             .client(syn().link([2, 0, 0, 0, 0, 9], [0xff; 6]), untouched(Reason::LinkGroup))
             .client(query().link([2, 0, 0, 0, 0, 9], [1, 0, 0x5e, 0, 0, 0xfb]), untouched(Reason::LinkGroup))
             .member(1, named(1).link([2, 0, 0, 0, 1, 9], [0xff; 6]), untouched(Reason::LinkGroup)),
-        case("ARP passes", lab()).client(syn().ethertype(0x0806), untouched(Reason::NotIpv4)),
-        case("IPv6 passes", lab()).client(syn().ethertype(0x86dd), untouched(Reason::NotIpv4)),
-        case("a frame with a VLAN tag passes", lab()).client(syn().vlan(5), untouched(Reason::NotIpv4)),
+        case("ARP passes", lab()).client(syn().ethertype(0x0806), untouched(Reason::NotIp)),
+        case("a frame with a VLAN tag passes", lab()).client(syn().vlan(5), untouched(Reason::NotIp)),
         case("a frame shorter than its headers passes", lab())
             .client(syn().cut_to(14), untouched(Reason::Truncated))
             .client(syn().cut_to(33), untouched(Reason::Truncated)),

@@ -1,0 +1,71 @@
+//! In what IPv4 and IPv6 differ; everything else is written once, for both.
+
+mod v4;
+mod v6;
+
+pub use v6::is_ipv6;
+
+use core::fmt::Debug;
+use core::hash::Hash;
+
+use crate::csum::Delta;
+use crate::nat::Rewrite;
+use crate::parse::Ip;
+use crate::reason::Reason;
+use crate::window::Window;
+
+/// Bytes of an Ethernet header.
+pub const ETH_LEN: usize = 14;
+
+/// Bit of a hardware address's first byte: to everybody on the link or to a group (IEEE 802, 8.2).
+const GROUP: u8 = 0x01;
+
+/// Where a transport header begins, and what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transport {
+    /// Offset in the frame.
+    pub at: usize,
+    /// Bytes from there to the packet's end.
+    pub length: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+}
+
+/// An address of one family, and with it the form of that family's headers.
+pub trait Family: Copy + Eq + Ord + Hash + Default + Debug + 'static {
+    /// What only this family's header says.
+    type Rest: Copy + Debug;
+
+    /// Reads the header behind an Ethernet header.
+    fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason>;
+
+    /// Finds the transport header; the error is the packet's fate if it is to a frontend.
+    fn transport<F: Window>(frame: &F, ip: &Ip<Self>) -> Result<Transport, Reason>;
+
+    /// Where the transport header begins, once [`Family::transport`] has found it.
+    fn transport_at(ip: &Ip<Self>) -> usize;
+
+    /// The header as it stands once the transport header has been found.
+    #[must_use]
+    fn found(ip: &Ip<Self>, transport: &Transport) -> Ip<Self>;
+
+    /// Writes addresses, hops left and the header's checksum if it has one; `None`, and nothing
+    /// written, if the frame is too short.
+    fn write<F: Window>(frame: &mut F, rewrite: &Rewrite<Self>) -> Option<()>;
+
+    /// The header's checksum with other addresses (their difference) and hops left; 0 where there
+    /// is none.
+    fn header_checksum(ip: &Ip<Self>, addresses: Delta, ttl: u8) -> u16;
+
+    /// Mixes the address and 32 further bits into the state of a hash.
+    #[must_use]
+    fn absorb(self, state: u64, tail: u32) -> u64;
+
+    /// The address in a word, for the first glance (see [`crate::abi::sieve`]).
+    #[must_use]
+    fn fold(self) -> u32;
+
+    /// The difference that this address makes to a checksum when it becomes `new`.
+    #[must_use]
+    fn delta(self, new: Self, delta: Delta) -> Delta;
+}

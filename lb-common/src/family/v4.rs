@@ -1,0 +1,114 @@
+//! IPv4 (RFC 791).
+
+use super::{ETH_LEN, Family, GROUP, Transport};
+use crate::csum::Delta;
+use crate::hash::mix;
+use crate::nat::Rewrite;
+use crate::parse::Ip;
+use crate::reason::Reason;
+use crate::units::Addr;
+use crate::window::Window;
+use crate::words::{half, put_half, put_word, word};
+
+const ETHERTYPE: u16 = 0x0800;
+/// Bytes of a header without options.
+const LENGTH: usize = 20;
+/// Where the transport header begins, behind a header without options.
+const L4: usize = ETH_LEN + LENGTH;
+/// Version 4, five words of header.
+const NO_OPTIONS: u8 = 0x45;
+/// More fragments, or an offset that is not 0.
+const IS_FRAGMENT: u16 = 0x3fff;
+
+/// What only an IPv4 header says (section 3.1); nothing of it is judged yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Rest {
+    version_length: u8,
+    fragment: u16,
+    /// Wire order.
+    checksum: u16,
+}
+
+impl Family for Addr {
+    type Rest = Rest;
+
+    #[inline(always)]
+    fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason> {
+        let b: &[u8; L4] = frame.view(0).ok_or(Reason::Truncated)?;
+        if u16::from_be(half::<12, L4>(b)) != ETHERTYPE {
+            return Err(Reason::NotIp);
+        }
+        if b[0] & GROUP != 0 {
+            return Err(Reason::LinkGroup);
+        }
+        Ok(Ip {
+            length: u16::from_be(half::<16, L4>(b)),
+            ttl: b[22],
+            protocol: b[23],
+            source: Self::from_word(word::<26, L4>(b)),
+            destination: Self::from_word(word::<30, L4>(b)),
+            rest: Rest {
+                version_length: b[14],
+                fragment: u16::from_be(half::<20, L4>(b)),
+                checksum: half::<24, L4>(b),
+            },
+        })
+    }
+
+    #[inline(always)]
+    fn transport<F: Window>(frame: &F, ip: &Ip<Self>) -> Result<Transport, Reason> {
+        if ip.rest.version_length != NO_OPTIONS {
+            return Err(Reason::IpOptions);
+        }
+        if ip.rest.fragment & IS_FRAGMENT != 0 {
+            return Err(Reason::Fragment);
+        }
+        let length = ip.length.checked_sub(20).ok_or(Reason::BadLength)?;
+        if frame.len() < ETH_LEN + ip.length as usize {
+            return Err(Reason::BadLength);
+        }
+        Ok(Transport { at: L4, length, protocol: ip.protocol })
+    }
+
+    #[inline(always)]
+    fn transport_at(_: &Ip<Self>) -> usize {
+        L4
+    }
+
+    #[inline(always)]
+    fn found(ip: &Ip<Self>, _: &Transport) -> Ip<Self> {
+        *ip
+    }
+
+    #[inline(always)]
+    fn write<F: Window>(frame: &mut F, rewrite: &Rewrite<Self>) -> Option<()> {
+        // From the hops left to the addresses, around the protocol.
+        let b: &mut [u8; 12] = frame.view_mut(ETH_LEN + 8)?;
+        b[0] = rewrite.ttl;
+        put_half::<2, 12>(b, rewrite.ip_checksum);
+        put_word::<4, 12>(b, rewrite.source.word());
+        put_word::<8, 12>(b, rewrite.destination.word());
+        Some(())
+    }
+
+    #[inline(always)]
+    fn header_checksum(ip: &Ip<Self>, addresses: Delta, ttl: u8) -> u16 {
+        let word = |ttl| u16::from_ne_bytes([ttl, ip.protocol]);
+        addresses.half(word(ip.ttl), word(ttl)).apply(ip.rest.checksum)
+    }
+
+    #[inline(always)]
+    fn absorb(self, state: u64, tail: u32) -> u64 {
+        mix(state ^ (u64::from(self.word()) << 32 | u64::from(tail)))
+    }
+
+    #[inline(always)]
+    fn fold(self) -> u32 {
+        self.word()
+    }
+
+    #[inline(always)]
+    fn delta(self, new: Self, delta: Delta) -> Delta {
+        delta.word(self.word(), new.word())
+    }
+}

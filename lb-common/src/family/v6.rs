@@ -1,0 +1,185 @@
+//! IPv6 (RFC 8200).
+
+use super::{ETH_LEN, Family, GROUP, Transport};
+use crate::csum::Delta;
+use crate::hash::mix;
+use crate::nat::Rewrite;
+use crate::parse::{Ip, TCP, UDP};
+use crate::reason::Reason;
+use crate::units::Addr6;
+use crate::window::Window;
+use crate::words::{half, long, put_long};
+
+/// In the Ethernet header.
+const ETHERTYPE: u16 = 0x86dd;
+/// Bytes of the header.
+const LENGTH: u16 = 40;
+/// What follows the header.
+const BEHIND: usize = ETH_LEN + LENGTH as usize;
+/// Extension headers that are followed to the transport header.
+const EXTENSIONS: u32 = 4;
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const ICMP: u8 = 58;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// Whether the Ethernet header announces IPv6.
+#[inline(always)]
+pub fn is_ipv6<F: Window>(frame: &F) -> bool {
+    frame.view::<2>(ETH_LEN - 2).is_some_and(|ethertype| half::<0, 2>(ethertype) == ETHERTYPE.to_be())
+}
+
+/// What only an IPv6 header says, and where the transport header is.
+#[derive(Debug, Clone, Copy)]
+pub struct Rest {
+    /// Version and the upper half of the traffic class.
+    version: u8,
+    transport_at: u16,
+}
+
+impl Family for Addr6 {
+    type Rest = Rest;
+
+    #[inline(always)]
+    fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason> {
+        if !is_ipv6(frame) {
+            return Err(Reason::NotIp);
+        }
+        let b: &[u8; BEHIND] = frame.view(0).ok_or(Reason::Truncated)?;
+        if b[0] & GROUP != 0 {
+            return Err(Reason::LinkGroup);
+        }
+        Ok(Ip {
+            length: u16::from_be(half::<18, BEHIND>(b)).saturating_add(LENGTH),
+            ttl: b[21],
+            protocol: b[20],
+            source: Self::from_words([long::<22, BEHIND>(b), long::<30, BEHIND>(b)]),
+            destination: Self::from_words([long::<38, BEHIND>(b), long::<46, BEHIND>(b)]),
+            rest: Rest { version: b[14] >> 4, transport_at: 0 },
+        })
+    }
+
+    #[inline(always)]
+    fn transport<F: Window>(frame: &F, ip: &Ip<Self>) -> Result<Transport, Reason> {
+        if ip.rest.version != 6 || frame.len() < ETH_LEN + ip.length as usize {
+            return Err(Reason::BadLength);
+        }
+        let (at, protocol) = match ip.protocol {
+            TCP | UDP => (BEHIND, ip.protocol),
+            ICMP if is_neighbour_discovery(frame, ip) => return Err(Reason::NeighbourDiscovery),
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT => extensions(frame, ip.protocol).resolve()?,
+            _ => return Err(Reason::Protocol),
+        };
+        #[allow(clippy::cast_possible_truncation, reason = "four headers of 2,048 bytes at most")]
+        let before = (at - ETH_LEN) as u16;
+        let length = ip.length.checked_sub(before).ok_or(Reason::BadLength)?;
+        Ok(Transport { at, length, protocol })
+    }
+
+    #[inline(always)]
+    fn transport_at(ip: &Ip<Self>) -> usize {
+        ip.rest.transport_at as usize
+    }
+
+    #[inline(always)]
+    fn found(ip: &Ip<Self>, transport: &Transport) -> Ip<Self> {
+        #[allow(clippy::cast_possible_truncation, reason = "four headers of 2,048 bytes at most")]
+        let rest = Rest { transport_at: transport.at as u16, ..ip.rest };
+        Ip { protocol: transport.protocol, rest, ..*ip }
+    }
+
+    #[inline(always)]
+    fn write<F: Window>(frame: &mut F, rewrite: &Rewrite<Self>) -> Option<()> {
+        // From the hops left to the addresses.
+        let b: &mut [u8; 33] = frame.view_mut(ETH_LEN + 7)?;
+        b[0] = rewrite.ttl;
+        let ([s0, s1], [d0, d1]) = (rewrite.source.words(), rewrite.destination.words());
+        put_long::<1, 33>(b, s0);
+        put_long::<9, 33>(b, s1);
+        put_long::<17, 33>(b, d0);
+        put_long::<25, 33>(b, d1);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn header_checksum(_: &Ip<Self>, _: Delta, _: u8) -> u16 {
+        0
+    }
+
+    #[inline(always)]
+    fn absorb(self, state: u64, tail: u32) -> u64 {
+        let [prefix, interface] = self.words();
+        mix(mix(mix(state ^ prefix) ^ interface) ^ u64::from(tail))
+    }
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "the upper half")]
+    fn fold(self) -> u32 {
+        let [prefix, interface] = self.words();
+        let folded = (prefix ^ interface.rotate_left(32)).wrapping_mul(0x9fb2_1c65_1e98_df25);
+        (folded >> 32) as u32
+    }
+
+    #[inline(always)]
+    fn delta(self, new: Self, delta: Delta) -> Delta {
+        let ([prefix, interface], [new_prefix, new_interface]) = (self.words(), new.words());
+        delta.long(prefix, new_prefix).long(interface, new_interface)
+    }
+}
+
+/// Solicitations, advertisements and redirects, which never left their link (RFC 4861, sections 4
+/// and 7.1): the kernel's, whosever address they are sent to.
+#[inline(always)]
+fn is_neighbour_discovery<F: Window>(frame: &F, ip: &Ip<Addr6>) -> bool {
+    const ROUTER_SOLICITATION: u8 = 133;
+    const REDIRECT: u8 = 137;
+    let kind = frame.view::<1>(BEHIND).map_or(0, |kind| kind[0]);
+    ip.ttl == 255 && (ROUTER_SOLICITATION..=REDIRECT).contains(&kind)
+}
+
+/// Offset (bits 0..16) and protocol (16..24) of a transport header behind extension headers, or
+/// what is wrong: plain words, see `choose::Answer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+struct Behind(u32);
+
+impl Behind {
+    const TOO_SHORT: Self = Self(1 << 24);
+    const FRAGMENT: Self = Self(2 << 24);
+    const UNKNOWN: Self = Self(3 << 24);
+    const TOO_MANY: Self = Self(4 << 24);
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "fields of the word")]
+    fn resolve(self) -> Result<(usize, u8), Reason> {
+        match self {
+            Self::TOO_SHORT => Err(Reason::BadLength),
+            Self::FRAGMENT => Err(Reason::Fragment),
+            Self::UNKNOWN => Err(Reason::Protocol),
+            Self::TOO_MANY => Err(Reason::IpOptions),
+            Self(word) => Ok(((word & 0xffff) as usize, (word >> 16) as u8)),
+        }
+    }
+}
+
+/// Follows the chain of extension headers (section 4) to TCP or UDP.
+#[inline(never)]
+fn extensions<F: Window>(frame: &F, first: u8) -> Behind {
+    let (mut header, mut at) = (first, BEHIND as u32);
+    for _ in 0..EXTENSIONS {
+        if header == FRAGMENT {
+            return Behind::FRAGMENT;
+        }
+        let Some(&[next, words]) = frame.view::<2>((at & 0x3fff) as usize) else { return Behind::TOO_SHORT };
+        at += (u32::from(words) + 1) * 8;
+        header = next;
+        match header {
+            TCP | UDP => return Behind(at | u32::from(header) << 16),
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT => {}
+            _ => return Behind::UNKNOWN,
+        }
+    }
+    if header == FRAGMENT { Behind::FRAGMENT } else { Behind::TOO_MANY }
+}

@@ -1,0 +1,71 @@
+//! The kernel's own routes, asked by its helper.
+
+use core::mem;
+
+use aya_ebpf::{
+    bindings::{
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
+        BPF_FIB_LKUP_RET_UNSUPP_LWT, bpf_fib_lookup,
+    },
+    helpers::generated::bpf_fib_lookup as fib_lookup,
+    programs::XdpContext,
+};
+use lb_common::{
+    outcome::NextHop,
+    tables::{Route, RouteQuery},
+    units::{Addr, Addr6},
+};
+
+/// A family as `struct bpf_fib_lookup` has it.
+pub(crate) trait Fib: Copy {
+    /// `AF_INET` or `AF_INET6`.
+    const FAMILY: u8;
+    fn fill(query: &RouteQuery<Self>, fib: &mut bpf_fib_lookup);
+}
+
+impl Fib for Addr {
+    const FAMILY: u8 = 2;
+
+    #[inline(always)]
+    fn fill(query: &RouteQuery<Self>, fib: &mut bpf_fib_lookup) {
+        fib.__bindgen_anon_3.ipv4_src = query.source.word();
+        fib.__bindgen_anon_4.ipv4_dst = query.destination.word();
+    }
+}
+
+impl Fib for Addr6 {
+    const FAMILY: u8 = 10;
+
+    #[inline(always)]
+    fn fill(query: &RouteQuery<Self>, fib: &mut bpf_fib_lookup) {
+        fib.__bindgen_anon_3.ipv6_src = halves(query.source);
+        fib.__bindgen_anon_4.ipv6_dst = halves(query.destination);
+    }
+}
+
+#[inline(always)]
+fn halves(address: Addr6) -> [u32; 4] {
+    // SAFETY: both are sixteen bytes, and any of them make integers.
+    unsafe { mem::transmute(address) }
+}
+
+#[inline(always)]
+pub(crate) fn ask<A: Fib>(ctx: &XdpContext, query: &RouteQuery<A>) -> Route {
+    // SAFETY: all bytes zero is a valid value of this struct of integers.
+    let mut fib: bpf_fib_lookup = unsafe { mem::zeroed() };
+    fib.family = A::FAMILY;
+    fib.l4_protocol = query.protocol;
+    fib.ifindex = ctx.ingress_ifindex() as u32;
+    fib.__bindgen_anon_1.tot_len = query.length;
+    A::fill(query, &mut fib);
+    // SAFETY: the context is this run's own, and the struct and its size belong together.
+    let answer =
+        unsafe { fib_lookup(ctx.ctx.cast(), &raw mut fib, mem::size_of::<bpf_fib_lookup>() as i32, 0) };
+    match answer as u32 {
+        BPF_FIB_LKUP_RET_SUCCESS => {
+            Route::Hop(NextHop::new(fib.ifindex, fib.dmac, fib.smac))
+        }
+        BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_FRAG_NEEDED | BPF_FIB_LKUP_RET_UNSUPP_LWT => Route::Kernel,
+        _ => Route::Unreachable,
+    }
+}
