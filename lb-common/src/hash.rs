@@ -99,6 +99,7 @@ mod tests {
         distribution(&KEY, mode as u8, t, flow(&KEY, peer, t.local, t.local_port))
     }
 
+    /// S-DIST-2.
     #[test]
     fn source_ip_ignores_ports_and_protocol_s_dist_2() {
         let one = hash(Mode::SourceIp, &tuple(1, 1000, 6));
@@ -106,6 +107,7 @@ mod tests {
         assert_ne!(one, hash(Mode::SourceIp, &tuple(2, 1000, 6)));
     }
 
+    /// S-DIST-3.
     #[test]
     fn source_ip_protocol_tells_protocols_apart_s_dist_3() {
         let one = hash(Mode::SourceIpProtocol, &tuple(1, 1000, 6));
@@ -113,6 +115,7 @@ mod tests {
         assert_ne!(one, hash(Mode::SourceIpProtocol, &tuple(1, 1000, 17)));
     }
 
+    /// S-DIST-9.
     #[test]
     fn flows_spread_evenly_s_dist_9() {
         let mut counts = [0u32; 16];

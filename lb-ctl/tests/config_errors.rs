@@ -104,6 +104,16 @@ fn every_example_is_good() {
     }
 }
 
+/// S-PRB-5: Azure refuses them.
+#[test]
+fn http_probes_may_have_any_port() {
+    for port in [19, 21, 25, 70, 110, 119, 143, 220, 993] {
+        let text = format!("version: 1\nprobes: [{{ name: web, protocol: http, port: {port} }}]\n");
+        let config = config::load(&[Source { name: "lb.yaml".to_owned(), text }]).unwrap();
+        assert_eq!(config.probes()[0].port, port);
+    }
+}
+
 #[test]
 fn the_api_gets_the_mistakes_as_a_list() {
     let source = Source { name: "lb.yaml".to_owned(), text: "version: 1\nrulez: []\n".to_owned() };

@@ -159,6 +159,7 @@ fn large(pools: usize, members: usize, rules: usize) -> String {
 }
 
 /// What a file leaves out, and what its values become, in the words that `lbctl get` will print.
+/// The timeout: S-PRB-18.
 #[test]
 fn every_default_is_written_out() {
     let terse = "version: 1

@@ -74,6 +74,7 @@ impl World {
     }
 }
 
+/// S-SEC-1, S-SEC-6, S-SEC-8; one client address alone, as in S-SEC-11.
 #[test]
 fn only_who_is_allowed_gets_through() {
     let world = World::new("access");

@@ -180,6 +180,7 @@ impl World {
     }
 }
 
+/// S-DIST-7, S-DIST-13, S-POOL-12.
 #[test]
 fn sixty_events_break_no_connection() {
     let seed = std::env::var("LB_TEST_SEED")
@@ -226,6 +227,7 @@ fn sixty_events_break_no_connection() {
     }
 }
 
+/// S-RES-8: one apply is all that it takes.
 #[test]
 fn a_change_of_membership_leaves_exceptions_for_its_own_share_only() {
     let mut world = World::new("share", 5);

@@ -90,6 +90,7 @@ fn name(pattern: &Pattern) -> &'static str {
     }
 }
 
+/// S-DIST-17.
 #[test]
 fn a_million_syns_beside_real_clients() {
     let world = World::new("flood");

@@ -196,6 +196,7 @@ fn target(seen: &Seen) -> Option<u16> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// S-DIST-7, S-DIST-13.
     #[test]
     fn an_established_connection_keeps_its_member(
         history in prop::collection::vec(happening(), 1..80),

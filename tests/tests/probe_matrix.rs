@@ -152,6 +152,7 @@ fn refusal(lab: &Lab, patience: Duration) -> io::ErrorKind {
 
 const ALL: [&str; 3] = ["b1", "b2", "b3"];
 
+/// S-PRB-28, first row of its table; S-PRB-3, S-DIST-12, S-DIST-15.
 #[test]
 fn one_of_several_down() {
     let world = World::new("prb-one");
@@ -185,6 +186,7 @@ fn one_of_several_down() {
     all_go_on(&mut during);
 }
 
+/// S-PRB-28, second row; nobody answers for a member (S-PRB-30, S-DIST-21).
 #[test]
 fn all_down_and_dropped() {
     let world = World::new("prb-none");
@@ -211,6 +213,7 @@ fn all_down_and_dropped() {
     all_go_on(&mut before);
 }
 
+/// S-PRB-28, fourth row.
 #[test]
 fn all_down_and_sent_to_all() {
     let world = World::new("prb-all");
@@ -256,6 +259,7 @@ fn a_probe_of_the_backend_port_itself() {
     all_go_on(&mut before);
 }
 
+/// S-RULE-7; all members of the pool serve the rule (S-RULE-1).
 #[test]
 fn without_a_probe_all_count_as_up() {
     let mut world = World::new("prb-bare");
@@ -275,6 +279,7 @@ fn without_a_probe_all_count_as_up() {
     assert!((1..FLOWS).contains(&refused.count()));
 }
 
+/// S-ADM-1..3, S-ADM-7, S-POOL-8.
 #[test]
 fn an_admin_state_overrules_the_probe() {
     let world = World::new("prb-admin");

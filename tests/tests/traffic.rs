@@ -105,6 +105,7 @@ fn the_one(captures: Vec<Capture>) -> (usize, Captured) {
     found.remove(0)
 }
 
+/// One port of a frontend for both protocols (S-FE-7).
 #[test]
 fn dns_over_udp_and_tcp() {
     let world = World::new("tr-dns");
@@ -134,6 +135,7 @@ fn two_hundred_megabytes_each_way() {
     world.assert_no_checksum_errors();
 }
 
+/// S-DIST-19.
 #[test]
 fn backends_see_the_clients_own_address_and_port() {
     let world = World::new("tr-source");
@@ -237,6 +239,7 @@ fn without_checksum(packet: &Packet, link: Link) -> Vec<u8> {
 }
 
 /// After an orderly close and after a reset, also where the first connection of the port has an exception.
+/// The admin states count without a probe (S-ADM-5).
 #[test]
 fn a_port_is_used_again_at_once() {
     let world = World::new("tr-reuse");

@@ -1,5 +1,6 @@
 //! `cargo xtask check`: what a reviewer would have to remember.
 
+mod conformance;
 mod imports;
 mod length;
 mod packages;
@@ -60,6 +61,7 @@ pub(crate) fn run() -> Result<()> {
     let mut findings = packages::check()?;
     findings.extend(rooms::check(&files));
     findings.extend(reasons::check(&files));
+    findings.extend(conformance::check(&files));
     findings.extend(length::check(&files));
     findings.extend(texts::check(&files));
     for finding in &findings {

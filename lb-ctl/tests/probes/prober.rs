@@ -107,6 +107,7 @@ async fn member_taken_over_as_up_is_up_until_the_threshold() {
     assert!(report(&prober, &key).failures >= 3);
 }
 
+/// S-RULE-8.
 #[tokio::test]
 async fn two_probes_of_one_port_live_beside_each_other() {
     let address = servers::start(Manner::Says("HTTP/1.1 404 Not Found\r\n\r\n")).await;

@@ -30,6 +30,7 @@ async fn outcome_of(key: &ProbeKey) -> Outcome {
     panic!("the machine is too busy to probe");
 }
 
+/// S-PRB-15.
 #[tokio::test]
 async fn http() {
     let rows = [
@@ -71,6 +72,7 @@ async fn http_server_that_closes_at_once_gives_no_answer() {
     }
 }
 
+/// S-PRB-16.
 #[tokio::test]
 async fn tcp() {
     let rows = [
@@ -95,6 +97,7 @@ async fn nobody_listens() {
     assert_eq!(outcome_of(&http_key(address)).await, Outcome::Refused);
 }
 
+/// As behind a firewall (S-PRB-31); a TCP probe has a timeout too (S-PRB-19).
 #[tokio::test]
 async fn syn_is_not_answered() {
     let (address, _listener, _connections) = servers::deaf().await;
@@ -119,6 +122,7 @@ async fn server_that_closes_only_its_listener_fails_the_next_probe() {
     drop(accepted);
 }
 
+/// S-PRB-10.
 #[tokio::test]
 async fn http_request_is_what_the_specification_says() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -171,6 +175,7 @@ async fn http_probe_lets_the_server_finish_and_close_first() {
     assert_eq!(outcome, Outcome::Answered(200));
 }
 
+/// S-PRB-20.
 #[tokio::test]
 async fn interval_shorter_than_the_timeout_limits_a_probe() {
     let address = servers::start(Manner::Silent).await;

@@ -28,6 +28,7 @@ fn rings_are_written_and_read_in_bulk() {
     }
 }
 
+/// S-RULE-12 has no counterpart here.
 #[test]
 fn thousands_of_rules_are_written_in_no_time() {
     let dir = PinDir::new("rules");

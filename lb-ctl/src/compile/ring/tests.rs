@@ -170,6 +170,7 @@ fn size_that_is_not_prime_is_refused() {
     let _ = build(KEY, &equal_members(2), 4_096);
 }
 
+/// S-DIST-9.
 #[test]
 fn equal_members_have_equal_shares() {
     for count in [1, 2, 3, 7, 10, 40, 41, 100, 327, 1_000, 1_310] {
@@ -201,6 +202,7 @@ fn assert_weighted_shares(members: &[Member], slots: u32) {
 }
 
 /// Run with `--nocapture` to see the figures.
+/// S-POOL-11.
 #[test]
 fn removing_a_member_moves_little_more_than_its_share() {
     for (count, removals) in [(2_u16, 2), (3, 3), (10, 10), (100, 100), (1_000, 12)] {
@@ -274,6 +276,7 @@ proptest! {
         prop_assert_eq!(build(KEY, &renamed, 8_209), expected);
     }
 
+    /// S-POOL-6, S-DIST-8: Azure has no weights.
     #[test]
     fn weights_are_kept(members in any_members(400)) {
         assert_weighted_shares(&members, size_for(members.len() as u32));

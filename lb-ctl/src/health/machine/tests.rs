@@ -105,6 +105,7 @@ fn any_start() -> impl Strategy<Value = Health> {
 }
 
 proptest! {
+    /// Not as in S-PRB-26.
     #[test]
     fn fewer_silent_probes_than_the_threshold_never_take_a_member_down(
         params in any_params(),

@@ -200,6 +200,7 @@ mod tests {
         }
     }
 
+    /// S-PRB-10.
     #[test]
     fn request_names_member_agent_and_path() {
         let address = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, 11), 8080);
@@ -212,6 +213,7 @@ mod tests {
         assert!(request(default_port, "/").contains("\r\nHost: 10.0.1.11\r\n"));
     }
 
+    /// A relative path is one from the root (S-PRB-17).
     #[test]
     fn path_cannot_add_a_header() {
         assert_eq!(request_target("healthz?a=b"), "/healthz?a=b");

@@ -2,6 +2,7 @@
 #![allow(clippy::too_many_lines, reason = "a table is as long as it has rows")]
 
 mod access;
+mod affinity;
 mod direct;
 mod exceptions;
 mod life;
@@ -25,6 +26,7 @@ pub(crate) const RST: u8 = TcpFlags::RST;
 pub(crate) fn all() -> Vec<Case> {
     [
         selection::rows(),
+        affinity::rows(),
         transition::rows(),
         exceptions::rows(),
         life::rows(),

@@ -31,7 +31,7 @@ pub(super) fn rows() -> Vec<Case> {
         .client(data(), to_member(1))
         .holds(0, 0),
         case(
-            "a SYN whose member has failed goes to the one that accepts, and is remembered",
+            "S-DIST-12: a SYN whose member has failed goes to the one that accepts, and is remembered",
             lab().accepting(&[2]),
         )
         .client(syn(), opens(2).and(Event::Fallback).and(Event::Suspended))
@@ -55,7 +55,7 @@ pub(super) fn rows() -> Vec<Case> {
         case("a slot that names a label without a member drops the packet", lab().removed(1))
             .client(data(), untouched(Reason::MemberUnknown)),
         case("a datagram goes to its slot's member", lab()).client(query(), to_member(1).of(DNS)).holds(0, 0),
-        case("a datagram whose member has failed goes to one that accepts", lab().accepting(&[3]))
+        case("S-DIST-15: a datagram whose member has failed goes to one that accepts", lab().accepting(&[3]))
             .client(query(), to_member(3).of(DNS))
             .holds(0, 0),
         case("a datagram comes back with its member", lab().accepting(&[3]))
@@ -74,12 +74,18 @@ pub(super) fn rows() -> Vec<Case> {
         case("a health set may begin at a later word", skipping()).client(syn(), opens(130)),
         case("a member below the first word of the health set does not accept", skipping().ring(WEB, &[1]))
             .client(syn(), opens(130).and(Event::Fallback).and(Event::Suspended)),
-        mode(Mode::SourceIp, "with source affinity, another port of a client has the same member"),
-        mode(Mode::SourceIpProtocol, "with source and protocol affinity, another port has the same member"),
+        mode(
+            Mode::SourceIp,
+            "S-DIST-2, S-DIST-11: with source affinity, another port of a client has the same member",
+        ),
+        mode(
+            Mode::SourceIpProtocol,
+            "S-DIST-3: with source and protocol affinity, another port has the same member",
+        ),
     ]
 }
 
-const RING: [u16; 2] = [1, 2];
+pub(super) const RING: [u16; 2] = [1, 2];
 
 fn empty() -> World {
     World::lab().with_rule(WEB, |rule| rule.current.ring_size = 0)
@@ -102,12 +108,12 @@ fn skipping() -> World {
 }
 
 /// A SYN of a client whose slot in this ring, of five-tuples, names this member.
-fn syn_in_slot(ring: &[u16], label: u16) -> frame::Frame {
+pub(super) fn syn_in_slot(ring: &[u16], label: u16) -> frame::Frame {
     let port = (40_000..=u16::MAX).find(|port| in_slot(ring, Mode::FiveTuple, *port) == label).unwrap();
     syn().from(&format!("198.51.100.2:{port}"))
 }
 
-fn in_slot(ring: &[u16], mode: Mode, port: u16) -> u16 {
+pub(super) fn in_slot(ring: &[u16], mode: Mode, port: u16) -> u16 {
     drawn(ring, hash_of(WEB, mode, port))
 }
 

@@ -1,9 +1,9 @@
 //! Frames that are not what the fast path expects.
 
-use lb_common::abi::{AddressFlags, sieve};
+use lb_common::abi::{AddressFlags, RuleKey, sieve};
 use lb_common::reason::Reason;
 use lb_common::testkit::frame;
-use lb_common::units::Addr;
+use lb_common::units::{Addr, Port};
 
 use super::{data, named, query, syn};
 use crate::cases::case::{Case, case};
@@ -55,12 +55,21 @@ pub(super) fn rows() -> Vec<Case> {
             .client(query().udp_length(24), untouched(Reason::BadLength)),
         case("IP options to a frontend are dropped", lab())
             .client(syn().options(&[1; 4]), untouched(Reason::IpOptions)),
-        case("every fragment to a frontend is dropped", lab())
+        case("S-FRAG-1: every fragment to a frontend is dropped", lab())
             .client(syn().fragment(0x2000), untouched(Reason::Fragment))
             .client(syn().fragment(0x0001), untouched(Reason::Fragment)),
         case("the reserved bit beside the fragment flags is nobody's business", lab())
             .client(data().fragment(0xc000), to_member(1)),
         case("ICMP to a frontend is dropped", lab()).client(icmp(FRONTEND), untouched(Reason::Protocol)),
+        case("S-RULE-9, S-PROTO-1: GRE, ESP, AH and SCTP to a frontend are dropped", lab())
+            .client(frame::other(CLIENT, FRONTEND, 47), untouched(Reason::Protocol))
+            .client(frame::other(CLIENT, FRONTEND, 50), untouched(Reason::Protocol))
+            .client(frame::other(CLIENT, FRONTEND, 51), untouched(Reason::Protocol))
+            .client(frame::other(CLIENT, FRONTEND, 132), untouched(Reason::Protocol)),
+        case("S-FE-7: one port on two frontends, and for both protocols, is three rules", three_rules())
+            .client(syn(), opens(1))
+            .client(syn().to("198.51.100.1:80"), opens(1).of(ADMIN))
+            .client(query().to(FRONTEND), to_member(1).of(DNS)),
         case("a port of a frontend without a rule is dropped", lab())
             .client(syn().to("203.0.113.10:81"), untouched(Reason::NoRule))
             .client(query().to("203.0.113.10:80"), untouched(Reason::NoRule)),
@@ -97,6 +106,17 @@ pub(super) fn rows() -> Vec<Case> {
         case("rules of another epoch are not in force", lab().with(|map| map.root.epoch = 4))
             .client(syn(), untouched(Reason::NoRule)),
     ]
+}
+
+/// The other two services at the port of the web.
+fn three_rules() -> World {
+    World::lab().with(|map| {
+        for (service, frontend) in [(ADMIN, "198.51.100.1:0"), (DNS, FRONTEND)] {
+            let own = service.key(map.root.epoch);
+            let rule = map.rules[&own];
+            map.rules.insert(RuleKey { address: address(frontend), port: Port::new(80), ..own }, rule);
+        }
+    })
 }
 
 /// Another address in the same cell of the sieve, with the same port.
