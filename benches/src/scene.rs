@@ -173,7 +173,8 @@ fn add_access(state: &mut MapState) {
     for number in 0..PREFIXES {
         let [high, low] = (number << 6).to_be_bytes();
         let address = Addr::from_wire([198, 18 + (number >> 9) as u8, high << 1 | low >> 7, low << 1]);
-        state.access.insert(AccessEntry { list: access::FIRST_LIST, address, length: 25 });
+        let entry = AccessEntry { list: access::FIRST_LIST, address, length: 25 };
+        state.access.insert(entry, access::ALLOW);
     }
 }
 

@@ -83,9 +83,9 @@ impl Subject {
         }
         let mut access: LpmTrie<_, Plain<AccessKey>, u32> =
             LpmTrie::try_from(self.ebpf.map_mut(map::ACCESS).context("no map of access lists")?)?;
-        for entry in &state.access {
+        for (entry, verdict) in &state.access {
             let key = AccessKey { list: entry.list.to_be_bytes(), address: entry.address };
-            access.insert(&Key::new(32 + u32::from(entry.length), Plain(key)), 1, 0)?;
+            access.insert(&Key::new(32 + u32::from(entry.length), Plain(key)), verdict, 0)?;
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! A packet's way, on one page.
 
-use crate::abi::{AddressFlags, Member, Owner, Reverse, Root, Rule};
+use crate::abi::{AddressFlags, Member, Owner, Reverse, Root, Rule, access};
 use crate::classify::{self, Way};
 use crate::family::{self, Family};
 use crate::nat::{self, Rewrite};
 use crate::outcome::{Account, Direction, NextHop, Outcome};
-use crate::parse::Headers;
+use crate::parse::{Headers, TcpFlags};
 use crate::reason::Reason;
 use crate::tables::{Route, RouteQuery, Tables};
 use crate::units::{Addr, Addr6};
@@ -81,7 +81,7 @@ fn inbound<A: Family, F: Window, T: Tables<A>>(
     tables: &T,
     jiffies: u64,
 ) -> Result<Outcome, Reason> {
-    if rule.access != crate::abi::access::OPEN && !tables.allowed(rule.access, headers.ip.source) {
+    if rule.access != access::OPEN && !may_enter(headers, rule, tables) {
         return Err(Reason::AccessDenied);
     }
     if headers.ip.ttl <= 1 {
@@ -97,6 +97,14 @@ fn inbound<A: Family, F: Window, T: Tables<A>>(
     let opened = if choice.opens { choice.target.member.0 } else { 0 };
     let account = Account { stats: rule.stats, direction: Direction::Inbound { opened } };
     forward(frame, &rewrite, hop, [Reason::ToMember, Reason::ToMemberByKernel], account)
+}
+
+/// What the rule's list says of the source. A rule that judges new flows alone lets in whatever
+/// opens none; UDP has no flows to tell apart.
+#[inline(always)]
+fn may_enter<A: Family, T: Tables<A>>(headers: &Headers<A>, rule: &Rule, tables: &T) -> bool {
+    let opens_none = !headers.is_udp() && !headers.flags.has(TcpFlags::SYN);
+    rule.access & access::NEW_FLOWS != 0 && opens_none || tables.allowed(rule.list(), headers.ip.source)
 }
 
 /// Member to client.

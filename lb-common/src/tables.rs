@@ -68,7 +68,7 @@ pub trait Tables<A: Family = Addr>: Shared {
     fn rule(&self, key: &RuleKey<A>) -> Option<&Rule>;
     /// What an address is to us.
     fn address(&self, address: A) -> AddressFlags;
-    /// Whether an access list names the source.
+    /// Whether the longest prefix of an access list that has the source in it lets it in.
     fn allowed(&self, list: u32, source: A) -> bool;
     /// A member by its label.
     fn member(&self, id: MemberId) -> Option<&Member<A>>;

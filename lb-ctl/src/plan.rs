@@ -64,7 +64,7 @@ pub fn inverse(change: &Change, before: &MapState) -> Option<Change> {
         Change::Sieve(_) => Change::Sieve(before.sieve()),
         Change::Rule(key, _) => Change::Rule(*key, before.rules.get(key).copied()),
         Change::Address(address, _) => Change::Address(*address, before.addresses.get(address).copied()),
-        Change::Access(entry, _) => Change::Access(*entry, before.access.contains(entry)),
+        Change::Access(entry, _) => Change::Access(*entry, before.access.get(entry).copied()),
         Change::Health(index, _) => Change::Health(*index, before.health.get(index).copied()?),
         Change::Member(label, _) => Change::Member(*label, before.members.get(label).copied()),
         Change::Owner(address, _) => Change::Owner(*address, before.owners.get(address).copied()),
@@ -81,12 +81,7 @@ pub fn apply(state: &mut MapState, change: &Change) {
         Change::Sieve(_) | Change::NewStats(_) => {}
         Change::Rule(key, value) => set(&mut state.rules, *key, *value),
         Change::Address(address, value) => set(&mut state.addresses, *address, *value),
-        Change::Access(entry, true) => {
-            state.access.insert(*entry);
-        }
-        Change::Access(entry, false) => {
-            state.access.remove(entry);
-        }
+        Change::Access(entry, verdict) => set(&mut state.access, *entry, *verdict),
         Change::Ring(base, ring) => {
             state.rings.insert(*base, ring.clone());
         }
@@ -151,10 +146,7 @@ fn ways_back(observed: &MapState, wanted: &MapState, plan: &mut Plan) -> Vec<Cha
 
 fn addresses_and_access(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
     table(&observed.addresses, &wanted.addresses, plan, Change::Address);
-    let added = wanted.access.difference(&observed.access);
-    plan.until_effective.extend(added.map(|entry| Change::Access(*entry, true)));
-    let gone = observed.access.difference(&wanted.access);
-    plan.tidy.extend(gone.map(|entry| Change::Access(*entry, false)));
+    table(&observed.access, &wanted.access, plan, Change::Access);
 }
 
 fn rings_and_health(observed: &MapState, wanted: &MapState, plan: &mut Plan) {

@@ -1,6 +1,6 @@
 //! What the maps hold: the result of compiling, and of reading them back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lb_common::abi::sieve::{self, Cell};
@@ -16,7 +16,11 @@ pub struct MapState {
     pub root: Root,
     pub rules: BTreeMap<RuleKey, Rule>,
     pub addresses: BTreeMap<Addr, AddressFlags>,
-    pub access: BTreeSet<AccessEntry>,
+    /// What each prefix of the access lists says, [`access::ALLOW`] or [`access::DENY`].
+    ///
+    /// [`access::ALLOW`]: lb_common::abi::access::ALLOW
+    /// [`access::DENY`]: lb_common::abi::access::DENY
+    pub access: BTreeMap<AccessEntry, u32>,
     /// Rings by their first slot.
     pub rings: BTreeMap<u32, Arc<Vec<MemberId>>>,
     /// Words of health sets by their index.
@@ -29,7 +33,7 @@ pub struct MapState {
 /// A prefix in an access list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccessEntry {
-    /// [`Rule::access`].
+    /// [`Rule::list`].
     pub list: u32,
     /// Network address.
     pub address: Addr,

@@ -170,7 +170,7 @@ probes:
   - { name: slow, protocol: tcp, port: 81, interval: 1m, noHealthyBackends: all-up }
 rules:
   - { name: open, frontend: web, protocol: tcp, port: 80, pool: 80, probe: slow, access: [{ allow: 10.0.0.1 }, { allow: 0.0.0.0/0 }] }
-  - { name: some, frontend: web, protocol: udp, port: 80, pool: 80, access: [{ allow: 10.2.0.0/16 }, { allow: 10.1.0.1 }, { allow: 10.2.0.0/16 }] }
+  - { name: some, frontend: web, protocol: udp, port: 80, pool: 80, access: [{ allow: 10.2.0.0/16, priority: 300 }, { allow: 10.1.0.1, priority: 20 }, { deny: 10.2.1.0/24, priority: 100 }] }
 ";
     let written = serde_yaml::to_string(&load(terse).unwrap()).unwrap();
     assert_eq!(
@@ -221,7 +221,9 @@ rules:
   floatingIp: false
   outboundSnat: false
   access:
+  - allow: 10.0.0.1/32
   - allow: 0.0.0.0/0
+  accessAppliesTo: all-packets
 - name: some
   frontend: web
   protocol: udp
@@ -237,9 +239,72 @@ rules:
   outboundSnat: false
   access:
   - allow: 10.1.0.1/32
+  - deny: 10.2.1.0/24
   - allow: 10.2.0.0/16
+  accessAppliesTo: all-packets
 "
     );
+}
+
+/// A rule on TCP and one on UDP, as they differ from `rule: { ..., access: [everybody] }`.
+fn two_rules(tcp: &str, udp: &str) -> Config {
+    load(&format!(
+        "version: 1
+frontends: [{{ name: web, address: 203.0.113.10 }}, {{ name: other, address: 203.0.113.11 }}]
+pools: [{{ name: web, backends: [{{ name: a, address: 10.0.1.11 }}] }}, {{ name: spare, backends: [{{ name: a, address: 10.0.1.12 }}] }}]
+rules:
+  - {{ name: gateway, protocol: tcp, port: 443, {tcp} }}
+  - {{ name: media, protocol: udp, port: 3391, {udp} }}
+"
+    ))
+    .unwrap()
+}
+
+const OPEN: &str = "access: [{ allow: 0.0.0.0/0 }]";
+
+/// S-DIST-5, as RD Gateway meets it.
+#[test]
+fn tcp_and_udp_that_source_ip_protocol_may_part_are_told_s_dist_5() {
+    let by = |mode: &str, place: &str| format!("frontend: {place}, distribution: {mode}, {OPEN}");
+    let (here, apart) = ("web, pool: web", ["other, pool: web", "web, pool: spare"]);
+    let parting = by("source-ip-protocol", here);
+    assert_eq!(
+        two_rules(&parting, &parting).warnings(),
+        [
+            "rules gateway and media: source-ip-protocol may send the TCP and the UDP of one client to different \
+             backends; write \"distribution: source-ip\" in both if they belong together"
+        ]
+    );
+    let others = apart.map(|place| by("source-ip-protocol", place));
+    for other in [by("source-ip", here), by("5-tuple", here)].iter().chain(&others) {
+        assert_eq!(two_rules(&parting, other).warnings(), [""; 0], "{other}");
+    }
+    let together = by("source-ip", here);
+    assert_eq!(two_rules(&together, &together).warnings(), [""; 0]);
+}
+
+#[test]
+fn access_that_is_perhaps_not_meant_is_told() {
+    let place = "frontend: web, pool: web";
+    let list = |entries: &str| format!("{place}, access: [{entries}]");
+    let warnings = |tcp: &str| two_rules(tcp, &format!("{place}, {OPEN}")).warnings();
+    assert_eq!(warnings(place), ["rule gateway: closed, because it has no access list; nobody can use it"]);
+    assert_eq!(
+        warnings(&list("{ deny: 10.0.0.0/8 }")),
+        ["rule gateway: closed, because its access list allows nobody"]
+    );
+    assert_eq!(
+        warnings(&list("{ allow: 10.0.0.0/8 }, { deny: 10.1.0.0/16 }, { deny: 10.2.0.0/16 }")),
+        [
+            "rule gateway: deny 10.1.0.0/16 never counts, because allow 10.0.0.0/8 comes before it, and so with 1 more; \
+             write the narrower one first"
+        ]
+    );
+    for good in
+        ["{ deny: 10.1.0.0/16 }, { allow: 10.0.0.0/8 }", "{ allow: 10.0.0.0/8 }, { allow: 10.1.0.0/16 }"]
+    {
+        assert_eq!(warnings(&list(good)), [""; 0], "{good}");
+    }
 }
 
 #[test]

@@ -14,8 +14,8 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::{
-        self, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member,
-        Owner, Reverse, ReverseKey, Root, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, sieve,
+        self, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, MARK_BITS, MARKS_PER_WORD, MEMBERS,
+        Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, access, sieve,
     },
     pipeline::Stage,
     reason::{Event, Reason},
@@ -178,7 +178,8 @@ macro_rules! tables_of {
             #[inline(always)]
             fn allowed(&self, list: u32, source: $address) -> bool {
                 let key = AccessKey { list: list.to_be_bytes(), address: source };
-                $access.get(Key::new(8 * mem::size_of::<AccessKey<$address>>() as u32, key)).is_some()
+                let verdict = $access.get(Key::new(8 * mem::size_of::<AccessKey<$address>>() as u32, key));
+                verdict.is_some_and(|verdict| *verdict == access::ALLOW)
             }
 
             #[inline(always)]
@@ -201,13 +202,17 @@ macro_rules! tables_of {
             #[inline(always)]
             fn confirmed(&self, key: &FlowKey<$address>) -> Option<&'static FlowEntry> {
                 // SAFETY: an entry consists of atomics, and its memory outlives this run (RCU, preallocated).
-                unsafe { $confirmed.get(key).map(|entry| mem::transmute::<&FlowEntry, &'static FlowEntry>(entry)) }
+                unsafe {
+                    $confirmed.get(key).map(|entry| mem::transmute::<&FlowEntry, &'static FlowEntry>(entry))
+                }
             }
 
             #[inline(always)]
             fn pending(&self, key: &FlowKey<$address>) -> Option<&'static FlowEntry> {
                 // SAFETY: an entry consists of atomics, and its memory outlives this run (RCU, preallocated).
-                unsafe { $pending.get(key).map(|entry| mem::transmute::<&FlowEntry, &'static FlowEntry>(entry)) }
+                unsafe {
+                    $pending.get(key).map(|entry| mem::transmute::<&FlowEntry, &'static FlowEntry>(entry))
+                }
             }
 
             #[inline(always)]

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lb_tests::client::talk::Talk;
 use lb_tests::instance::{Instance, lbctl_under_test};
@@ -31,6 +31,15 @@ impl World {
         let servers = servers.collect();
         let instance = Instance::start(&lab, &lbctl_under_test().unwrap(), None).unwrap();
         Self { instance, _servers: servers, lab }
+    }
+
+    /// What it prints, with the warnings.
+    fn apply_json(&self, text: &str) -> serde_json::Value {
+        let file = self.lab.dir().join("apply-json.yaml");
+        std::fs::write(&file, text).unwrap();
+        let output = self.instance.client().args(["apply", "-o", "json", "-f"]).arg(&file).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// Rules by port, each with its `access`.
@@ -105,6 +114,90 @@ fn only_who_is_allowed_gets_through() {
     world.apply(FRONTEND, &[(80, ", access: [{ allow: 198.51.100.2 }]"), (81, four), (82, "")]);
     talks[0].ask("still", PATIENCE).unwrap();
     assert!(talks[1].ask("still", SILENCE).is_err(), "a connection goes on that is not allowed any more");
+}
+
+/// The vector of S-SEC-10 with clients: a deny inside an allow, everybody else kept out.
+#[test]
+fn a_deny_inside_an_allow_s_sec_10() {
+    let world = World::new("access-deny");
+    let [two, three, four, five] = world.lab.client_addresses().collect::<Vec<_>>()[..] else { panic!() };
+    // In force whatever the order in the file is, by their priority; .4 and .5 are in no prefix.
+    let list = ", access: [{ allow: 198.51.100.2/31, priority: 200 }, { deny: 198.51.100.3, priority: 100 }]";
+    world.apply(FRONTEND, &[(80, list)]);
+    let server = SocketAddrV4::new(FRONTEND, 80);
+    world.ask(two, server).unwrap();
+    for from in [three, four, five] {
+        assert_eq!(world.ask(from, server), Err(io::ErrorKind::TimedOut), "{from}");
+    }
+    // The other way round the first match is the allow, and that is told.
+    let list = ", access: [{ allow: 198.51.100.2/31 }, { deny: 198.51.100.3 }]";
+    world.apply(FRONTEND, &[(80, list)]);
+    world.ask(three, server).unwrap();
+    let warnings = world.instance.status().unwrap()["warnings"].to_string();
+    assert!(warnings.contains("deny 198.51.100.3/32 never counts"), "{warnings}");
+}
+
+/// S-SEC-6 is a choice of the rule: who loses access is cut off, or keeps what is open.
+#[test]
+fn who_loses_access_is_cut_off_or_keeps_what_is_open_s_sec_6() {
+    let world = World::new("access-new");
+    let addresses: Vec<_> = world.lab.client_addresses().take(2).collect();
+    let rules = |access: &'static str| {
+        [(80, access.to_owned()), (81, format!("{access}, accessAppliesTo: new-flows"))]
+    };
+    let apply = |access| {
+        let rules = rules(access);
+        world.apply(FRONTEND, &rules.each_ref().map(|(port, access)| (*port, access.as_str())));
+    };
+    let at = |port| SocketAddrV4::new(FRONTEND, port);
+    apply(", access: [{ allow: 0.0.0.0/0 }]");
+    let open = |port| [addresses[0], addresses[1]].map(|from| world.talk(from, at(port)).unwrap());
+    let ([mut cut, mut stays], [mut kept, mut other]) = (open(80), open(81));
+    let members =
+        [&mut cut, &mut stays, &mut kept, &mut other].map(|talk| talk.ask("one", PATIENCE).unwrap());
+    apply(", access: [{ deny: 198.51.100.2 }, { allow: 0.0.0.0/0 }]");
+    for port in [80, 81] {
+        assert_eq!(world.ask(addresses[0], at(port)), Err(io::ErrorKind::TimedOut), "{port}");
+        world.ask(addresses[1], at(port)).unwrap();
+    }
+    assert_eq!(stays.ask("two", PATIENCE).unwrap(), members[1]);
+    assert_eq!(kept.ask("two", PATIENCE).unwrap(), members[2]);
+    assert_eq!(other.ask("two", PATIENCE).unwrap(), members[3]);
+    assert!(cut.ask("two", SILENCE).is_err(), "a connection goes on that is not allowed any more");
+    // Nothing at all is allowed, and what is open for new flows alone is open.
+    apply("");
+    assert_eq!(kept.ask("three", PATIENCE).unwrap(), members[2]);
+    assert!(stays.ask("three", SILENCE).is_err());
+}
+
+/// 10,000 prefixes over 100 rules, by the whole command; 20,000 are in the maps while all change.
+#[test]
+fn ten_thousand_prefixes_are_in_force_within_a_second() {
+    let world = World::new("access-many");
+    let file = |verdict: &str, length: u8| {
+        let rules = (0..100).map(|rule| {
+            let prefixes = (0..99).map(|n| format!("{{ {verdict}: 10.{rule}.{n}.0/{length} }}"));
+            let list = prefixes.chain(["{ allow: 198.51.100.0/24 }".to_owned()]).collect::<Vec<_>>().join(", ");
+            let (port, to) = (80 + rule, 1080 + rule);
+            format!("  - {{ name: r{rule}, frontend: f, protocol: tcp, port: {port}, pool: p, backendPort: {to}, access: [{list}] }}\n")
+        });
+        format!(
+            "version: 1\nfrontends: [{{ name: f, address: {FRONTEND} }}]\n\
+             pools: [{{ name: p, backends: [{{ name: b1, address: 10.0.1.11 }}] }}]\nrules:\n{}",
+            rules.collect::<String>()
+        )
+    };
+    // A deny of what nobody allows says nothing: the last lists are one, of one prefix.
+    for (step, verdict, length) in
+        [("all are new", "allow", 24), ("all change", "allow", 25), ("all go", "deny", 25)]
+    {
+        let begun = Instant::now();
+        let applied = world.apply_json(&file(verdict, length));
+        let (took, daemon) = (begun.elapsed(), applied["microseconds"].as_u64().unwrap());
+        eprintln!("{step}: {took:.0?}, of it in the daemon {} ms", daemon / 1000);
+        assert!(took < Duration::from_secs(1), "{step}: {took:?}");
+        world.ask(CLIENT, SocketAddrV4::new(FRONTEND, 80)).unwrap();
+    }
 }
 
 /// Nobody is locked out of a host whose own address is a frontend.

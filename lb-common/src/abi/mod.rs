@@ -21,7 +21,7 @@ pub use stats::{Counter, RuleStats};
 
 /// Changes whenever the layout or the meaning of a map changes. User space refuses pinned maps
 /// of another version.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Members in one element of the slot map: an array map rounds its values up to 8 bytes
 /// (`array_map_alloc` in kernel/bpf/arraymap.c), so four labels share one.
@@ -52,7 +52,7 @@ pub mod map {
     pub const RULES: &str = "lb_rules";
     /// Address -> [`super::AddressFlags`].
     pub const ADDRESSES: &str = "lb_addresses";
-    /// [`super::AccessKey`] prefix -> 1.
+    /// [`super::AccessKey`] prefix -> [`super::access::ALLOW`] or [`super::access::DENY`].
     pub const ACCESS: &str = "lb_access";
     /// Rings: four member labels an element.
     pub const SLOTS: &str = "lb_slots";

@@ -91,7 +91,7 @@ pub struct Rule {
     pub life: u32,
     /// Index of the rule's statistics.
     pub stats: u32,
-    /// A list in the access map, or one of [`access`].
+    /// A list in the access map, or another of [`access`], perhaps with [`access::NEW_FLOWS`].
     pub access: u32,
     /// Zero.
     pub reserved: u32,
@@ -99,7 +99,16 @@ pub struct Rule {
 
 const _: () = assert!(size_of::<Rule>() == 56);
 
-/// Values of [`Rule::access`] that are no list.
+impl Rule {
+    /// Whom the rule asks about a source: [`Rule::access`] without its flag.
+    #[inline(always)]
+    #[must_use]
+    pub const fn list(&self) -> u32 {
+        self.access & !access::NEW_FLOWS
+    }
+}
+
+/// Values of [`Rule::access`] that are no list, and of the access map.
 pub mod access {
     /// Everybody; no look-up is made.
     pub const OPEN: u32 = 0;
@@ -107,6 +116,12 @@ pub mod access {
     pub const CLOSED: u32 = 1;
     /// The first number of a list.
     pub const FIRST_LIST: u32 = 2;
+    /// Beside a list: TCP segments without SYN are not judged (S-SEC-6).
+    pub const NEW_FLOWS: u32 = 1 << 31;
+    /// What the access map says of a prefix that is let in.
+    pub const ALLOW: u32 = 1;
+    /// What it says of one that is kept out, inside another that is let in.
+    pub const DENY: u32 = 0;
 }
 
 /// Data of a longest-prefix look-up: the list's number counts as the first 32 bits. 8 bytes,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::abi::{
     AddressFlags, FlowEntry, FlowKey, FlowWord, Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey,
-    sieve,
+    access, sieve,
 };
 use crate::family::Family;
 use crate::reason::Event;
@@ -40,8 +40,8 @@ pub struct FamilyMemory<A> {
     pub rules: BTreeMap<RuleKey<A>, Rule>,
     /// See [`Tables::address`].
     pub addresses: BTreeMap<A, AddressFlags>,
-    /// List, network address and length of each prefix.
-    pub access: Vec<(u32, A, u8)>,
+    /// List, network address and length of each prefix, and its verdict.
+    pub access: Vec<(u32, A, u8, u32)>,
     /// See [`Tables::member`].
     pub members: BTreeMap<MemberId, Member<A>>,
     /// See [`Tables::owner`].
@@ -208,10 +208,11 @@ impl<A: Stored> Tables<A> for Memory {
     }
 
     fn allowed(&self, list: u32, source: A) -> bool {
-        A::tables(self)
-            .access
-            .iter()
-            .any(|(of, network, length)| *of == list && network.prefix(*length) == source.prefix(*length))
+        let covers = |(of, network, length, _): &&(u32, A, u8, u32)| {
+            *of == list && network.prefix(*length) == source.prefix(*length)
+        };
+        let longest = A::tables(self).access.iter().filter(covers).max_by_key(|(_, _, length, _)| *length);
+        longest.is_some_and(|(.., verdict)| *verdict == access::ALLOW)
     }
 
     fn member(&self, id: MemberId) -> Option<&Member<A>> {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::fault::Fault;
 use super::instance::{Instance, wait_for};
-use super::output::{Format, lines, print};
+use super::output::{Format, lines, print, warn};
 use super::validate::load;
 use crate::api::types::{Applied, Apply, Source};
 
@@ -29,7 +29,9 @@ pub(super) fn run(instance: &Instance, arguments: &Arguments) -> Result<(), Faul
     let sources = sources.into_iter().map(|source| Source { name: source.name, text: source.text });
     let request = Apply { sources: sources.collect() };
     let applied = wait_for(async { Ok(instance.client().apply(&request).await?) })?;
-    print(&arguments.output.text(&applied, summary)?)
+    print(&arguments.output.text(&applied, summary)?)?;
+    // In the other forms they are part of the answer.
+    if arguments.output == Format::Table { warn(&applied.warnings) } else { Ok(()) }
 }
 
 fn summary(applied: &Applied) -> String {
@@ -40,8 +42,7 @@ fn summary(applied: &Applied) -> String {
         format!("in force as generation {generation} after {}", duration(applied.microseconds))
     };
     let changes = applied.changes.iter().map(|change| format!("  {change}"));
-    let warnings = applied.warnings.iter().map(|warning| format!("warning: {warning}"));
-    lines(&std::iter::once(head).chain(changes).chain(warnings).collect::<Vec<_>>())
+    lines(&std::iter::once(head).chain(changes).collect::<Vec<_>>())
 }
 
 fn duration(microseconds: u64) -> String {
@@ -60,12 +61,8 @@ mod tests {
     #[test]
     fn it_says_what_changed() {
         let changes = vec!["rule http: added".to_owned()];
-        let warnings = vec!["rule dns: closed".to_owned()];
-        let applied = Applied { generation: 3, changes, warnings, microseconds: 1234 };
-        assert_eq!(
-            summary(&applied),
-            "in force as generation 3 after 1.2 ms\n  rule http: added\nwarning: rule dns: closed\n"
-        );
+        let applied = Applied { generation: 3, changes, warnings: vec![], microseconds: 1234 };
+        assert_eq!(summary(&applied), "in force as generation 3 after 1.2 ms\n  rule http: added\n");
         let again = Applied { generation: 3, changes: vec![], warnings: vec![], microseconds: 10 };
         assert_eq!(summary(&again), "nothing changed: this was in force already (generation 3)\n");
         assert_eq!([duration(123_456), duration(12_345_678)], ["123 ms", "12 s"]);

@@ -50,6 +50,15 @@ pub(super) fn print(text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Tells on standard error what is no mistake, but perhaps not meant.
+pub(super) fn warn(warnings: &[String]) -> Result<(), Fault> {
+    let mut err = io::stderr().lock();
+    for warning in warnings {
+        writeln!(err, "warning: {warning}")?;
+    }
+    Ok(())
+}
+
 /// Whether standard output shows colours.
 pub(super) fn colours() -> bool {
     io::stdout().is_terminal()

@@ -57,19 +57,23 @@ struct Room {
     #[arg(long, value_name = "N", default_value_t = Sizes::default().pending,
           value_parser = clap::value_parser!(u32).range(1024..=1 << 26))]
     pending: u32,
+    /// Prefixes in access lists; a list that changes takes its place twice for a moment
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().access,
+          value_parser = clap::value_parser!(u32).range(64..=1 << 24))]
+    access: u32,
 }
 
 pub(super) fn run(instance: &Instance, arguments: Arguments) -> Result<(), Fault> {
     arguments.log.start()?;
     let read = |file| read_sources(&[file]).map_err(|error| Fault::Input(error.to_string()));
-    let Room { rules, slots, health_words, confirmed, pending } = arguments.room;
+    let Room { rules, slots, health_words, confirmed, pending, access } = arguments.room;
     let options = Options {
         instance: instance.name.clone(),
         socket: instance.socket(),
         state_dir: instance.state_dir(),
         pin_dir: instance.pin_dir(),
         configuration: arguments.config.map(read).transpose()?,
-        sizes: Sizes { slots, health_words, rules, confirmed, pending },
+        sizes: Sizes { slots, health_words, rules, confirmed, pending, access },
         detach_on_exit: arguments.detach_on_exit,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

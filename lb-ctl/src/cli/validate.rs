@@ -6,11 +6,12 @@ use clap::Args;
 
 use super::fault::Fault;
 use super::input::read_sources;
-use super::output::{Format, lines, print};
-use crate::config::model::Access;
+use super::output::{Format, print, warn};
 use crate::config::{self, Config, Source};
 
 /// Check a configuration and report everything that is wrong with it; needs neither daemon nor root
+///
+/// What is right but perhaps not meant is told on standard error, and the exit code is 0.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// File or folder, or - for standard input; may be given several times, all are merged
@@ -23,6 +24,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Fault> {
     let (sources, config) = load(&arguments.files)?;
+    warn(&config.warnings())?;
     print(&arguments.output.text(&config, |config| summary(&sources, config))?)
 }
 
@@ -43,11 +45,7 @@ fn summary(sources: &[Source], config: &Config) -> String {
         count(backends, "backend"),
         count(config.probes().len(), "probe"),
     ];
-    let head = format!("{}: valid: {}", names.join(", "), counts.join(", "));
-    let closed = config.rules().iter().filter(|rule| rule.access == Access::Closed);
-    let warnings =
-        closed.map(|rule| format!("warning: rule {} has no access list, so nobody may use it", rule.name));
-    lines(&std::iter::once(head).chain(warnings).collect::<Vec<_>>())
+    format!("{}: valid: {}\n", names.join(", "), counts.join(", "))
 }
 
 fn count(number: usize, noun: &str) -> String {

@@ -1,64 +1,83 @@
-//! Access lists: one for each set of prefixes, shared by the rules that have it.
+//! Access lists: one for each set of verdicts, shared by the rules that have it.
+//!
+//! A list never changes: a rule that says something else gets another one, so that it becomes
+//! effective with the rule.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lb_common::abi::access;
 
 use super::{Input, Refusal, addr, ipv4};
-use crate::config::model::{Access, Prefix};
+use crate::config::access::{Access, AppliesTo, Verdict};
+use crate::config::model::Prefix;
 use crate::state::AccessEntry;
 
-/// Numbers of lists by their prefixes.
-pub(super) type Lists = BTreeMap<Vec<Prefix>, u32>;
+/// Numbers of lists by what they say.
+pub(super) type Lists = BTreeMap<Vec<(Prefix, Verdict)>, u32>;
 
 /// A number for each list: the one that it has already, else one that no rule uses.
 pub(super) fn lists(input: &Input<'_>) -> Result<Lists, Refusal> {
-    let mut observed = BTreeMap::<u32, Vec<Prefix>>::new();
-    for entry in &input.observed.access {
-        let prefix = Prefix { address: ipv4(entry.address), length: entry.length };
-        observed.entry(entry.list).or_default().push(prefix);
-    }
-    let mut free = (access::FIRST_LIST..u32::MAX).filter(|list| !observed.contains_key(list));
-    let mut there = Lists::new();
-    for (&list, prefixes) in &observed {
-        let mut prefixes = prefixes.clone();
-        prefixes.sort_unstable();
-        there.insert(prefixes, list);
-    }
+    let observed = observed(input);
+    let mut free = (access::FIRST_LIST..access::NEW_FLOWS).filter(|list| !observed.contains_key(list));
+    let there: BTreeMap<&[(Prefix, Verdict)], u32> =
+        observed.iter().map(|(&list, verdicts)| (&verdicts[..], list)).collect();
     let mut lists = Lists::new();
+    let mut needed = input.observed.access.len() as u64;
     for rule in input.config.rules() {
-        let Access::Prefixes(prefixes) = &rule.access else { continue };
-        if lists.contains_key(prefixes) {
+        let verdicts = rule.access.verdicts();
+        if rule.access.is_open() || rule.access.is_closed() || lists.contains_key(verdicts) {
             continue;
         }
-        let list = there.get(prefixes).copied().or_else(|| free.next()).ok_or(Refusal::NoRoom {
-            what: "access lists",
-            needed: u64::from(u32::MAX),
-            room: u64::from(u32::MAX),
-            option: "--access",
-        })?;
-        lists.insert(prefixes.clone(), list);
+        let known = there.get(verdicts).copied();
+        if known.is_none() {
+            needed += verdicts.len() as u64;
+        }
+        if let Some(list) = known.or_else(|| free.next()) {
+            lists.insert(verdicts.to_vec(), list);
+        }
+    }
+    let room = u64::from(input.limits.access);
+    if needed > room {
+        let what = "prefixes of access lists, old and new ones beside each other,";
+        return Err(Refusal::NoRoom { what, needed, room, option: "--access" });
     }
     Ok(lists)
 }
 
+/// The lists in the maps, each sorted as [`Access::verdicts`] is.
+fn observed(input: &Input<'_>) -> BTreeMap<u32, Vec<(Prefix, Verdict)>> {
+    let mut lists = BTreeMap::<u32, Vec<(Prefix, Verdict)>>::new();
+    for (entry, &value) in &input.observed.access {
+        let prefix = Prefix { address: ipv4(entry.address), length: entry.length };
+        let verdict = if value == access::ALLOW { Verdict::Allow } else { Verdict::Deny };
+        lists.entry(entry.list).or_default().push((prefix, verdict));
+    }
+    for verdicts in lists.values_mut() {
+        verdicts.sort_unstable();
+    }
+    lists
+}
+
 /// What a rule says about access.
-pub(super) fn of_rule(access: &Access, lists: &Lists) -> u32 {
-    match access {
-        Access::Open => access::OPEN,
-        Access::Closed => access::CLOSED,
-        Access::Prefixes(prefixes) => lists.get(prefixes).copied().unwrap_or(access::CLOSED),
+pub(super) fn of_rule(rule: &Access, lists: &Lists) -> u32 {
+    if rule.is_open() {
+        return access::OPEN;
+    }
+    let list = lists.get(rule.verdicts()).copied().unwrap_or(access::CLOSED);
+    match rule.applies_to() {
+        AppliesTo::AllPackets => list,
+        AppliesTo::NewFlows => list | access::NEW_FLOWS,
     }
 }
 
-/// All prefixes of all lists.
-pub(super) fn entries(lists: &Lists) -> BTreeSet<AccessEntry> {
-    lists.iter().flat_map(|(prefixes, &list)| entries_of(list, prefixes)).collect()
-}
-
-fn entries_of(list: u32, prefixes: &[Prefix]) -> BTreeSet<AccessEntry> {
-    prefixes
-        .iter()
-        .map(|prefix| AccessEntry { list, address: addr(prefix.address), length: prefix.length })
-        .collect()
+/// All verdicts of all lists.
+pub(super) fn entries(lists: &Lists) -> BTreeMap<AccessEntry, u32> {
+    let entry = |list: u32, &(prefix, verdict): &(Prefix, Verdict)| {
+        let value = match verdict {
+            Verdict::Allow => access::ALLOW,
+            Verdict::Deny => access::DENY,
+        };
+        (AccessEntry { list, address: addr(prefix.address), length: prefix.length }, value)
+    };
+    lists.iter().flat_map(|(verdicts, &list)| verdicts.iter().map(move |one| entry(list, one))).collect()
 }

@@ -26,8 +26,8 @@ pub(super) struct Fields<'n, 'r, 'e> {
     entries: &'n [(Key<'n>, Node<'n>)],
     report: &'r mut Report<'e>,
     asked: Vec<&'static str>,
-    /// Required keys that are not there, with an example.
-    missing: Vec<(&'static str, &'static str)>,
+    /// Required keys that are not there: each with one that would do as well, and an example.
+    missing: Vec<(&'static str, Option<&'static str>, &'static str)>,
     /// No key of this mapping may hide something that other mappings refer to.
     complete: bool,
 }
@@ -97,9 +97,16 @@ impl<'n, 'r, 'e> Fields<'n, 'r, 'e> {
         parse: impl FnOnce(&Scalar<'_>) -> Result<T, String>,
     ) -> Option<At<T>> {
         if self.find(key).is_none() && self.complete {
-            self.missing.push((key, example));
+            self.missing.push((key, None, example));
         }
         self.optional(key, parse)
+    }
+
+    /// One of two keys must be there; `example` is a value of the first.
+    pub(super) fn either(&mut self, key: &'static str, other: &'static str, example: &'static str) {
+        if !self.has(key) && !self.has(other) && self.complete {
+            self.missing.push((key, Some(other), example));
+        }
     }
 
     /// A single value that is `default` when left out.
@@ -187,11 +194,13 @@ impl<'n, 'r, 'e> Fields<'n, 'r, 'e> {
                 break;
             }
             let meant = nearest(name, asked.iter().copied());
-            missing.retain(|(key, _)| meant != Some(key));
+            missing.retain(|(key, other, _)| meant.is_none() || meant != Some(*key) && meant != *other);
             report.add(key.place, path.key(name), format!("unknown key {}{}", quoted(name), hint(meant)));
         }
-        for (key, example) in missing {
-            report.add(place, path, format!("\"{key}\" is missing; write for example \"{key}: {example}\""));
+        for (key, other, example) in missing {
+            let other = other.map_or(String::new(), |other| format!(" or \"{other}\""));
+            let message = format!("\"{key}\"{other} is missing; write for example \"{key}: {example}\"");
+            report.add(place, path, message);
         }
         complete
     }

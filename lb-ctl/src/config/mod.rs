@@ -1,21 +1,24 @@
 //! `lb.yaml`: what people write, and what we believe once it has been checked.
 //!
 //! Text becomes a tree with places (`yaml`), then values of the right type and range (`read`, `raw`),
-//! then what agrees with itself (`references`, `conflicts`, `validate`: [`model`]); `write` goes back. All of it
+//! then what agrees with itself (`references`, `conflicts`, `priorities`, `validate`: [`model`], [`access`]); `write` goes back. All of it
 //! does no I/O: `cli::input` reads the files.
 
+pub mod access;
 mod conflicts;
 mod duration;
 mod error;
 mod fields;
 pub mod model;
 mod path;
+mod priorities;
 mod raw;
 mod read;
 mod references;
 mod suggest;
 mod validate;
 mod values;
+mod warnings;
 mod words;
 mod write;
 mod yaml;

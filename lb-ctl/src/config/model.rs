@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::access::Access;
+
 /// A configuration in which every reference resolves and every statement can be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -184,21 +186,20 @@ pub enum Distribution {
     SourceIpProtocol,
 }
 
-/// Who may use a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
-    /// Nobody: the rule names no `access`.
-    Closed,
-    /// Everybody: some entry allows 0.0.0.0/0.
-    Open,
-    /// Sources in one of these prefixes; sorted, without duplicates.
-    Prefixes(Vec<Prefix>),
-}
-
 /// An IPv4 prefix without host bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix {
     pub address: Ipv4Addr,
     /// 0..=32.
     pub length: u8,
+}
+
+impl Prefix {
+    /// Whether every address of `other` is one of ours.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        let host_bits = 32 - u32::from(self.length);
+        let network = |prefix: Self| prefix.address.to_bits().checked_shr(host_bits).unwrap_or(0);
+        self.length <= other.length && network(self) == network(other)
+    }
 }

@@ -5,9 +5,10 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::access::{AppliesTo, Entry};
 use super::error::Place;
 use super::fields::At;
-use super::model::{AdminState, Check, Distribution, NoHealthyBackends, Prefix, Protocol, XdpMode};
+use super::model::{AdminState, Check, Distribution, NoHealthyBackends, Protocol, XdpMode};
 
 /// Several sources as if they were one: their lists one after the other.
 #[derive(Debug, Default)]
@@ -84,5 +85,18 @@ pub(super) struct RawRule {
     pub(super) no_healthy_backends: Option<NoHealthyBackends>,
     pub(super) distribution: Distribution,
     pub(super) idle_timeout: Duration,
-    pub(super) access: Vec<Prefix>,
+    pub(super) access: Vec<RawEntry>,
+    /// `None`: the default.
+    pub(super) access_applies_to: Option<At<AppliesTo>>,
+}
+
+/// An entry of an access list.
+#[derive(Debug)]
+pub(super) struct RawEntry {
+    pub(super) index: usize,
+    pub(super) place: Place,
+    pub(super) says: Option<Entry>,
+    pub(super) priority: Option<At<u32>>,
+    /// It has one that is in the report already.
+    pub(super) priority_is_wrong: bool,
 }

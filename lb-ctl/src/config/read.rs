@@ -5,12 +5,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Source;
+use super::access::{Entry, Verdict};
 use super::duration::duration;
 use super::error::{Place, Report};
 use super::fields::{At, Fields};
-use super::model::{Check, Prefix};
+use super::model::Check;
 use super::path::Path;
-use super::raw::{RawBackend, RawConfig, RawFrontend, RawInterface, RawPool, RawProbe, RawRule};
+use super::raw::{RawBackend, RawConfig, RawEntry, RawFrontend, RawInterface, RawPool, RawProbe, RawRule};
 use super::values::{address, choice, http_path, interface, name, off, port, prefix, reference, whole, word};
 use super::yaml::{self, Node, Scalar};
 
@@ -37,6 +38,9 @@ const THRESHOLD: u32 = 2;
 const THRESHOLDS: RangeInclusive<u32> = 1..=10;
 const MEMBERS: RangeInclusive<u32> = 1..=super::validate::MOST_MEMBERS;
 const WEIGHTS: RangeInclusive<u32> = 0..=1_000;
+
+/// Azure's security groups take 100 to 4096 (S-SEC-3), its older lists any order number (S-SEC-9).
+const PRIORITIES: RangeInclusive<u32> = 0..=1_000_000;
 
 const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(minutes * 60)
@@ -213,27 +217,38 @@ fn rule(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
             .map(At::into_value),
         distribution: fields.or_default("distribution", |mode| word(mode, &[])),
         idle_timeout: fields.or("idleTimeout", IDLE_TIMEOUT, |time| duration(time, IDLE_TIMEOUTS)),
-        access: fields.list("access", access).into_iter().flatten().collect(),
+        access: fields.list("access", access),
+        access_applies_to: fields.optional("accessAppliesTo", |packets| word(packets, &[])),
     };
     fields.optional("tracking", |text| choice(text, &[("auto", ())], &["always"]));
     fields.optional("tcpReset", off);
     fields.optional("floatingIp", off);
     fields.optional("outboundSnat", off);
-    fields.later("accessAppliesTo", "access for new flows only is");
     fields.later("backendInitiates", "connections that backends open from service ports are");
     fields.finish();
     read
 }
 
-fn access(node: &Node<'_>, path: &Path<'_>, _index: usize, report: &mut Report<'_>) -> Option<Prefix> {
+fn access(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>) -> RawEntry {
     let mut fields = Fields::of(node, path, "{ allow: 198.51.100.0/24 }", report);
-    let denies = fields.later("deny", "deny entries are");
-    let allow = if denies {
-        fields.optional("allow", prefix)
-    } else {
-        fields.required("allow", "198.51.100.0/24", prefix)
+    fields.either("allow", "deny", "198.51.100.0/24");
+    let says = match (fields.optional("allow", prefix), fields.optional("deny", prefix)) {
+        (Some(_), Some(At { place, .. })) => {
+            fields.refuse("deny", place, "an entry either allows or denies; write an entry for each");
+            None
+        }
+        (Some(allow), None) => Some(Entry { verdict: Verdict::Allow, prefix: allow.value }),
+        (None, Some(deny)) => Some(Entry { verdict: Verdict::Deny, prefix: deny.value }),
+        (None, None) => None,
     };
-    fields.later("priority", "priorities are");
+    let priority = fields.optional("priority", |number| whole(number, PRIORITIES));
+    let read = RawEntry {
+        index,
+        place: fields.place(),
+        says,
+        priority,
+        priority_is_wrong: priority.is_none() && fields.has("priority"),
+    };
     fields.finish();
-    allow.map(At::into_value)
+    read
 }

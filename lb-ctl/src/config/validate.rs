@@ -1,10 +1,12 @@
 //! From [`RawConfig`] to [`Config`]: everything has one name, every name that is used exists, and
 //! nothing contradicts anything else.
 
+use super::access::{Access, AppliesTo};
 use super::conflicts;
 use super::error::Report;
 use super::fields::At;
-use super::model::{Access, Backend, Config, Frontend, Interface, Pool, Prefix, Probe, Rule};
+use super::model::{Backend, Config, Frontend, Interface, Pool, Probe, Protocol, Rule};
+use super::priorities;
 use super::raw::{RawBackend, RawConfig, RawPool, RawProbe, RawRule};
 use super::references::{Target, resolve};
 
@@ -25,6 +27,9 @@ impl RawConfig {
         conflicts::members(&self.pools, &self.frontends, report);
         conflicts::frontend_ports(&self, &targets, report);
         conflicts::backend_ports(&self, &targets, report);
+        for rule in &self.rules {
+            access(rule, report);
+        }
         build(self, targets)
     }
 }
@@ -51,6 +56,20 @@ fn members(pool: &RawPool, report: &mut Report<'_>) {
     }
 }
 
+/// A list has an order, and what it judges exists.
+fn access(rule: &RawRule, report: &mut Report<'_>) {
+    let path = format!("rules[{}]", rule.index);
+    priorities::check(&rule.access, &format!("{path}.access"), report);
+    let udp = rule.protocol.is_some_and(|protocol| protocol.value == Protocol::Udp);
+    if let Some(At { place, value: AppliesTo::NewFlows }) = rule.access_applies_to
+        && udp
+    {
+        let message =
+            "nothing tells a new datagram from one of a known flow, so that each is judged; remove the key";
+        report.add(place, format!("{path}.accessAppliesTo"), message);
+    }
+}
+
 /// Items that lack something are left out; they have a mistake each, so that nobody sees the rest.
 fn build(raw: RawConfig, targets: Vec<Target>) -> Config {
     let probes: Vec<Probe> = raw.probes.into_iter().filter_map(probe).collect();
@@ -70,7 +89,10 @@ fn build(raw: RawConfig, targets: Vec<Target>) -> Config {
                 .unwrap_or_default(),
             distribution: rule.distribution,
             idle_timeout: rule.idle_timeout,
-            access: access(rule.access),
+            access: Access::new(
+                priorities::in_order(rule.access),
+                rule.access_applies_to.map_or_else(AppliesTo::default, At::into_value),
+            ),
         })
     };
     Config {
@@ -130,17 +152,6 @@ fn room_for(backends: usize) -> u32 {
         room *= 2;
     }
     room.min(MOST_MEMBERS)
-}
-
-fn access(mut prefixes: Vec<Prefix>) -> Access {
-    prefixes.sort_unstable();
-    prefixes.dedup();
-    match prefixes.first() {
-        None => Access::Closed,
-        // The shortest prefix of the lowest address comes first.
-        Some(prefix) if prefix.length == 0 => Access::Open,
-        Some(_) => Access::Prefixes(prefixes),
-    }
 }
 
 #[cfg(test)]

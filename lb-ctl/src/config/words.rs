@@ -1,5 +1,8 @@
 //! The words of the file for the values of the model, for reading and for writing.
 
+use std::fmt;
+
+use super::access::{AppliesTo, Entry, Verdict};
 use super::model::{AdminState, Distribution, NoHealthyBackends, Protocol, XdpMode};
 
 /// A type whose values are words in the file.
@@ -64,5 +67,51 @@ impl Word for Distribution {
             Self::SourceIp => "source-ip",
             Self::SourceIpProtocol => "source-ip-protocol",
         }
+    }
+}
+
+impl Word for Verdict {
+    const ALL: &'static [Self] = &[Self::Allow, Self::Deny];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+impl Word for AppliesTo {
+    const ALL: &'static [Self] = &[Self::AllPackets, Self::NewFlows];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::AllPackets => "all-packets",
+            Self::NewFlows => "new-flows",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl fmt::Display for Distribution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl fmt::Display for AppliesTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.verdict.word(), self.prefix.address, self.prefix.length)
     }
 }

@@ -1,10 +1,13 @@
 //! A [`Config`] as the file that says the same with every default written out; `load` of that
 //! text gives an equal `Config`.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, Serializer};
 
+use super::access::Entry;
 use super::duration::show;
-use super::model::{Access, Backend, Check, Config, Frontend, Interface, Pool, Probe, Rule};
+use super::model::{Backend, Check, Config, Frontend, Interface, Pool, Probe, Rule};
 use super::words::Word;
 
 impl Serialize for Config {
@@ -139,7 +142,8 @@ struct RuleKeys<'c> {
     tcp_reset: bool,
     floating_ip: bool,
     outbound_snat: bool,
-    access: Vec<AccessKeys>,
+    access: Vec<BTreeMap<&'static str, String>>,
+    access_applies_to: &'static str,
 }
 
 fn rule<'c>(config: &'c Config, rule: &'c Rule) -> RuleKeys<'c> {
@@ -158,22 +162,12 @@ fn rule<'c>(config: &'c Config, rule: &'c Rule) -> RuleKeys<'c> {
         tcp_reset: false,
         floating_ip: false,
         outbound_snat: false,
-        access: access(&rule.access),
+        access: rule.access.entries().iter().copied().map(entry).collect(),
+        access_applies_to: rule.access.applies_to().word(),
     }
 }
 
-#[derive(Serialize)]
-struct AccessKeys {
-    allow: String,
-}
-
-fn access(access: &Access) -> Vec<AccessKeys> {
-    match access {
-        Access::Closed => Vec::new(),
-        Access::Open => vec![AccessKeys { allow: "0.0.0.0/0".to_owned() }],
-        Access::Prefixes(prefixes) => prefixes
-            .iter()
-            .map(|prefix| AccessKeys { allow: format!("{}/{}", prefix.address, prefix.length) })
-            .collect(),
-    }
+/// `allow` or `deny` with its prefix.
+fn entry(Entry { verdict, prefix }: Entry) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([(verdict.word(), format!("{}/{}", prefix.address, prefix.length))])
 }

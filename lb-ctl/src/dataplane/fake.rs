@@ -144,8 +144,7 @@ impl Memory {
             Change::Sieve(words) => self.sieve.clone_from(words),
             Change::Rule(key, rule) => put(&mut state.rules, *key, *rule),
             Change::Address(address, flags) => put(&mut state.addresses, *address, *flags),
-            Change::Access(entry, true) => drop(state.access.insert(*entry)),
-            Change::Access(entry, false) => drop(state.access.remove(entry)),
+            Change::Access(entry, verdict) => put(&mut state.access, *entry, *verdict),
             Change::Ring(base, ring) => {
                 return self.write_ring(*base, ring).ok_or_else(|| full(map::SLOTS, change));
             }
@@ -163,6 +162,12 @@ impl Memory {
             Change::Owner(address, owner) => put(&mut state.owners, *address, *owner),
             Change::Reverse(key, reverse) => put(&mut state.reverse, *key, *reverse),
             Change::NewStats(number) => drop(self.rule_stats.remove(number)),
+        }
+        if self.state.access.len() > self.limits.access as usize {
+            if let Change::Access(entry, _) = change {
+                self.state.access.remove(entry);
+            }
+            return Err(full(map::ACCESS, change));
         }
         // Two epochs lie beside each other.
         if self.state.rules.len() > 2 * self.limits.rules as usize {
@@ -272,6 +277,9 @@ impl Dataplane for Fake {
 mod tests {
     use super::*;
     use lb_common::abi::{Rule, RuleKey, View};
+    use lb_common::units::Addr;
+
+    use crate::state::AccessEntry;
 
     #[test]
     fn only_what_a_rule_names_is_read_back() {
@@ -297,7 +305,8 @@ mod tests {
 
     #[test]
     fn there_is_no_more_room_than_the_limits_say() {
-        let mut fake = Fake::new(Limits { slots: 8, health_words: 1, rules: 1, confirmed: 1, pending: 1 });
+        let mut fake =
+            Fake::new(Limits { slots: 8, health_words: 1, rules: 1, confirmed: 1, pending: 1, access: 1 });
         let rule = |epoch| Change::Rule(RuleKey { epoch, ..RuleKey::default() }, Some(Rule::default()));
         fake.write(&rule(0)).unwrap();
         fake.write(&rule(1)).unwrap();
@@ -308,6 +317,11 @@ mod tests {
         fake.write(&Change::Ring(4, Arc::new(vec![MemberId(1); 5]))).unwrap_err();
         fake.write(&Change::Ring(2, Arc::new(vec![MemberId(1); 2]))).unwrap_err();
         fake.write(&Change::Health(1, 1)).unwrap_err();
+        let prefix = |length| AccessEntry { list: 2, address: Addr::default(), length };
+        fake.write(&Change::Access(prefix(0), Some(1))).unwrap();
+        fake.write(&Change::Access(prefix(0), Some(0))).unwrap();
+        fake.write(&Change::Access(prefix(1), Some(1))).unwrap_err();
+        assert_eq!(fake.read().unwrap().access, BTreeMap::from([(prefix(0), 0)]));
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub enum Change {
     Sieve(Box<[u64; sieve::WORDS]>),
     Rule(RuleKey, Option<Rule>),
     Address(Addr, Option<AddressFlags>),
-    Access(AccessEntry, bool),
+    /// A prefix of an access list and its verdict.
+    Access(AccessEntry, Option<u32>),
     /// A ring from its first slot on.
     Ring(u32, Arc<Vec<MemberId>>),
     /// A word of a health set.
@@ -125,12 +126,21 @@ pub struct Limits {
     pub rules: u32,
     pub confirmed: u32,
     pub pending: u32,
+    /// Prefixes of access lists.
+    pub access: u32,
 }
 
 impl Default for Limits {
     /// Those of the program's own map definitions.
     fn default() -> Self {
-        Self { slots: 1 << 22, health_words: 1 << 16, rules: 16_384, confirmed: 262_144, pending: 131_072 }
+        Self {
+            slots: 1 << 22,
+            health_words: 1 << 16,
+            rules: 16_384,
+            confirmed: 262_144,
+            pending: 131_072,
+            access: 262_144,
+        }
     }
 }
 

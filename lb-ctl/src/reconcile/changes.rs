@@ -1,11 +1,12 @@
 //! What an apply changed, in lines for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::units::MemberId;
 
 use crate::compile::Service;
-use crate::config::model::{Access, Config, Pool, Rule};
+use crate::config::access::Access;
+use crate::config::model::{Config, Pool, Rule};
 use crate::state::MapState;
 
 /// One line for each thing that changed from one configuration to the next.
@@ -21,17 +22,6 @@ pub(super) fn between(
     rules(old, new, &mut lines);
     moved(old_maps, new, maps, &mut lines);
     lines
-}
-
-/// What the operator should know about a configuration that is in force.
-pub(super) fn warnings(config: &Config) -> Vec<String> {
-    let closed = config.rules().iter().filter(|rule| rule.access == Access::Closed);
-    let closed = closed
-        .map(|rule| format!("rule {}: closed, because it has no access list; nobody can use it", rule.name));
-    let empty = config.rules().iter().filter(|rule| config.pool_of(rule).backends.is_empty());
-    let empty =
-        empty.map(|rule| format!("rule {}: pool {} has no backend", rule.name, config.pool_of(rule).name));
-    closed.chain(empty).collect()
 }
 
 /// Added, removed and changed things of a kind, by name.
@@ -110,22 +100,46 @@ fn members(before: &Pool, after: &Pool) -> String {
 }
 
 fn rules(old: Option<&Config>, new: &Config, lines: &mut Vec<String>) {
-    let described = |config: &Config| -> BTreeMap<String, String> {
-        config.rules().iter().map(|rule| (rule.name.clone(), describe(config, rule))).collect()
+    let described = |config: &Config| -> BTreeMap<String, (String, Access)> {
+        let rules = config.rules().iter();
+        rules.map(|rule| (rule.name.clone(), (describe(config, rule), rule.access.clone()))).collect()
     };
     let (old, new) = (old.map(described).unwrap_or_default(), described(new));
-    compare("rule", &borrowed(&old), &borrowed(&new), lines, |_, after| Some(format!("now {after}")));
+    compare("rule", &borrowed(&old), &borrowed(&new), lines, |before, after| {
+        let now = (before.0 != after.0).then(|| format!("now {}", after.0));
+        let access = (before.1 != after.1).then(|| format!("access {}", access(&before.1, &after.1)));
+        Some(now.into_iter().chain(access).collect::<Vec<_>>().join("; "))
+    });
+}
+
+/// The entries that came and went, a few of each.
+fn access(before: &Access, after: &Access) -> String {
+    const SHOWN: usize = 4;
+    let entries =
+        |access: &Access| -> BTreeSet<String> { access.entries().iter().map(ToString::to_string).collect() };
+    let (old, new) = (entries(before), entries(after));
+    let mut parts: Vec<String> = new.difference(&old).map(|entry| format!("+{entry}")).collect();
+    parts.extend(old.difference(&new).map(|entry| format!("-{entry}")));
+    let more = parts.len().saturating_sub(SHOWN);
+    parts.truncate(SHOWN);
+    if more > 0 {
+        parts.push(format!("and {more} more"));
+    }
+    if before.applies_to() != after.applies_to() {
+        parts.push(format!("now for {}", after.applies_to()));
+    }
+    if parts.is_empty() { "in another order".to_owned() } else { parts.join(", ") }
 }
 
 fn describe(config: &Config, rule: &Rule) -> String {
     let access = match &rule.access {
-        Access::Open => "open".to_owned(),
-        Access::Closed => "closed".to_owned(),
-        Access::Prefixes(prefixes) => format!("{} prefixes allowed", prefixes.len()),
+        access if access.is_open() => "open".to_owned(),
+        access if access.is_closed() => "closed".to_owned(),
+        access => format!("access list of {}", access.entries().len()),
     };
     let probe = config.probe_of(rule).map_or("no probe".to_owned(), |probe| format!("probe {}", probe.name));
     format!(
-        "{:?} {}:{} to pool {} port {}, {:?}, {probe}, {access}",
+        "{} {}:{} to pool {} port {}, {}, {probe}, {access}",
         rule.protocol,
         config.frontend_of(rule).address,
         rule.port,
@@ -167,4 +181,60 @@ fn share(old: &[MemberId], new: &[MemberId]) -> Option<f64> {
     let moved = old.iter().zip(new).filter(|(old, new)| old != new).count();
     #[allow(clippy::cast_precision_loss, reason = "at most 131,071")]
     Some(moved as f64 * 100.0 / new.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says where it stopped")]
+
+    use super::*;
+    use crate::config::{self, Source};
+
+    fn with(rule: &str) -> Config {
+        let text = format!(
+            "version: 1
+frontends: [{{ name: web, address: 203.0.113.10 }}]
+pools: [{{ name: web, backends: [{{ name: a, address: 10.0.1.11 }}] }}]
+rules: [{{ name: http, frontend: web, protocol: tcp, port: 80, pool: web, {rule} }}]
+"
+        );
+        config::load(&[Source { name: "lb.yaml".to_owned(), text }]).unwrap()
+    }
+
+    fn told(before: &str, after: &str) -> Vec<String> {
+        let maps = MapState::default();
+        between(Some(&with(before)), &maps, &with(after), &maps)
+    }
+
+    #[test]
+    fn a_change_of_distribution_is_told_in_the_words_of_the_file() {
+        let access = "access: [{ allow: 0.0.0.0/0 }]";
+        assert_eq!(
+            told(access, &format!("distribution: source-ip, {access}")),
+            ["rule http: now tcp 203.0.113.10:80 to pool web port 80, source-ip, no probe, open"]
+        );
+    }
+
+    #[test]
+    fn access_is_told_entry_by_entry_although_a_list_is_as_long_as_before() {
+        let one = "access: [{ deny: 10.1.0.0/16 }, { allow: 10.0.0.0/8 }]";
+        assert_eq!(told(one, one), [""; 0]);
+        assert_eq!(
+            told(one, "access: [{ deny: 10.2.0.0/16 }, { allow: 10.0.0.0/8 }]"),
+            ["rule http: access +deny 10.2.0.0/16, -deny 10.1.0.0/16"]
+        );
+        assert_eq!(
+            told(one, "access: [{ allow: 10.0.0.0/8 }, { deny: 10.1.0.0/16 }]"),
+            ["rule http: access in another order"]
+        );
+        assert_eq!(
+            told(one, &format!("{one}, accessAppliesTo: new-flows")),
+            ["rule http: access now for new-flows"]
+        );
+        let many: Vec<_> = (0..9).map(|n| format!("{{ allow: 192.0.2.{n} }}")).collect();
+        let many = told("access: []", &format!("access: [{}]", many.join(", ")));
+        let [line] = &many[..] else { panic!("{many:?}") };
+        assert!(line.contains("access list of 9; access +allow 192.0.2.0/32"), "{line}");
+        assert!(line.ends_with("+allow 192.0.2.3/32, and 5 more"), "{line}");
+    }
 }

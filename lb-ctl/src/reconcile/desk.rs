@@ -121,7 +121,7 @@ impl Desk {
     fn warnings(&self, config: &Config) -> Vec<String> {
         let attached = self.core.dataplane().attached().unwrap_or_default();
         let attached: Vec<_> = attached.into_iter().map(|(ifindex, _)| ifindex).collect();
-        let mut warnings = changes::warnings(config);
+        let mut warnings = config.warnings();
         warnings.extend(facts::warnings(config, &attached, &self.neighbours.snapshot()));
         warnings
     }

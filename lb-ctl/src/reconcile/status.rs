@@ -9,10 +9,11 @@ use lb_common::units::MemberId;
 use super::core::{Core, in_force};
 use super::flows::Census;
 use super::rates::Rates;
-use super::{Options, changes, host};
+use super::{Options, host};
 use crate::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Transition};
 use crate::compile::{self, Accepting, Service};
-use crate::config::model::{self, Access, Config, Distribution, Protocol};
+use crate::config::access::Access;
+use crate::config::model::{self, Config, Protocol};
 use crate::dataplane::{Attachment, Counters};
 use crate::health::{Health, ProbeKey, Report};
 use crate::neighbours::Snapshot;
@@ -43,7 +44,7 @@ impl Sources<'_> {
             Some(config) => {
                 rules = self.rules(config, &mut warnings);
                 members = self.members(config);
-                warnings.extend(changes::warnings(config));
+                warnings.extend(config.warnings());
                 let attached: Vec<_> = interfaces.iter().map(|interface| interface.ifindex).collect();
                 warnings.extend(host::warnings(config, &attached, self.snapshot));
             }
@@ -114,7 +115,7 @@ impl Sources<'_> {
                 port: rule.port,
                 pool: config.pool_of(rule).name.clone(),
                 backend_port: rule.backend_port,
-                distribution: distribution(rule.distribution).to_owned(),
+                distribution: rule.distribution.to_string(),
                 access: access(&rule.access).to_owned(),
                 members: accepting.len(),
                 accepting: accepting.iter().filter(|state| state.yes()).count(),
@@ -230,18 +231,10 @@ fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
-fn distribution(distribution: Distribution) -> &'static str {
-    match distribution {
-        Distribution::FiveTuple => "5-tuple",
-        Distribution::SourceIp => "source-ip",
-        Distribution::SourceIpProtocol => "source-ip-protocol",
-    }
-}
-
 fn access(access: &Access) -> &'static str {
     match access {
-        Access::Open => "open",
-        Access::Closed => "closed",
-        Access::Prefixes(_) => "listed",
+        access if access.is_open() => "open",
+        access if access.is_closed() => "closed",
+        _ => "listed",
     }
 }

@@ -91,7 +91,7 @@ XDP on: eth0 (native), eth1 (generic)
 
 RULE  FRONTEND               POOL       UP  NEW/S  PKTS/S  OPENED  STATE
 http  tcp 203.0.113.10:80    web:8080  2/3   1.2k   98.8k   45.7k  settles in 2h14m, prolonged 2x
-dns   udp 203.0.113.10:8080  web       2/3      0   98.8k   45.7k  closed: no access list
+dns   udp 203.0.113.10:8080  web       2/3      0   98.8k   45.7k  closed to everybody
 
 MEMBER     ADDRESS    PROBE  STATE    SINCE  OPENED  WHY               NEXT HOP
 web/web-1  10.0.1.11  web    up       2h15m   15.2k  HTTP 200          02:00:00:00:01:0b on eth1

@@ -17,8 +17,9 @@ pub(crate) struct Rule {
     pub(crate) probed: bool,
     pub(crate) all_up: bool,
     pub(crate) by_source: bool,
-    /// None is closed; 0 is open.
-    pub(crate) access: Option<u8>,
+    /// None is closed; else one of [`ACCESS`].
+    pub(crate) access: Option<usize>,
+    pub(crate) new_flows: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -36,6 +37,15 @@ pub(crate) struct File {
     /// Members whose probes fail.
     pub(crate) down: BTreeSet<u8>,
 }
+
+/// Everybody, one net or another, all but one net or another.
+const ACCESS: [&str; 5] = [
+    "{ allow: 0.0.0.0/0 }",
+    "{ allow: 198.51.101.0/24 }",
+    "{ allow: 198.51.102.0/24 }",
+    "{ deny: 198.51.101.0/24 }, { allow: 198.51.0.0/16 }",
+    "{ deny: 198.51.102.0/24 }, { allow: 0.0.0.0/0 }",
+];
 
 pub(crate) const MEMBERS: std::ops::Range<u8> = 1..6;
 pub(crate) const FRONTENDS: std::ops::Range<u8> = 1..4;
@@ -75,10 +85,10 @@ fn pool() -> impl Strategy<Value = Pool> {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    let access = prop_oneof![4 => Just(Some(0)), 1 => Just(None), 2 => (1..3u8).prop_map(Some)];
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let access = prop_oneof![4 => Just(Some(0)), 1 => Just(None), 3 => (1..ACCESS.len()).prop_map(Some)];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     (any::<u8>(), 0..PORTS.len(), any::<usize>(), 0..BACKEND_PORTS.len(), flags, access).prop_map(
-        |(frontend, port, pool, backend_port, (udp, probed, all_up, by_source), access)| Rule {
+        |(frontend, port, pool, backend_port, (udp, probed, all_up, by_source, new_flows), access)| Rule {
             frontend,
             udp: udp && probed,
             port: PORTS[port],
@@ -88,6 +98,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             all_up,
             by_source,
             access,
+            new_flows: new_flows && !(udp && probed),
         },
     )
 }
@@ -169,12 +180,12 @@ impl Rule {
         let mode = if self.by_source { ", distribution: source-ip" } else { "" };
         let access = match self.access {
             None => String::new(),
-            Some(0) => ", access: [{ allow: 0.0.0.0/0 }]".to_owned(),
-            Some(n) => format!(", access: [{{ allow: 198.51.10{n}.0/24 }}]"),
+            Some(list) => format!(", access: [{}]", ACCESS[list]),
         };
+        let applies = if self.new_flows { ", accessAppliesTo: new-flows" } else { "" };
         let Self { frontend, port, pool, backend_port, .. } = self;
         format!(
-            "  - {{ name: r{index}, frontend: f{frontend}, protocol: {protocol}, port: {port}, pool: p{pool}, backendPort: {backend_port}{probe}{mode}{access} }}\n"
+            "  - {{ name: r{index}, frontend: f{frontend}, protocol: {protocol}, port: {port}, pool: p{pool}, backendPort: {backend_port}{probe}{mode}{access}{applies} }}\n"
         )
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lb_common::abi::AddressFlags;
+use lb_common::abi::{AddressFlags, access};
 use lb_common::outcome::NextHop;
 use lb_common::parse::TcpFlags;
 use lb_common::pipeline;
@@ -29,7 +29,8 @@ impl Walk {
         memory.v4.rules.clone_from(&maps.rules);
         memory.v4.addresses.clone_from(&maps.addresses);
         memory.sieve = maps.sieve();
-        memory.v4.access = maps.access.iter().map(|entry| (entry.list, entry.address, entry.length)).collect();
+        memory.v4.access =
+            maps.access.iter().map(|(at, verdict)| (at.list, at.address, at.length, *verdict)).collect();
         memory.health.clone_from(&maps.health);
         memory.v4.members.clone_from(&maps.members);
         memory.v4.owners.clone_from(&maps.owners);
@@ -48,9 +49,10 @@ impl Walk {
             Change::Sieve(words) => memory.sieve.clone_from(words),
             Change::Rule(key, value) => put(&mut memory.v4.rules, *key, *value),
             Change::Address(key, value) => put(&mut memory.v4.addresses, *key, *value),
-            Change::Access(entry, true) => memory.v4.access.push((entry.list, entry.address, entry.length)),
-            Change::Access(entry, false) => {
-                memory.v4.access.retain(|there| *there != (entry.list, entry.address, entry.length));
+            Change::Access(at, verdict) => {
+                let (place, access) = ((at.list, at.address, at.length), &mut memory.v4.access);
+                access.retain(|there| (there.0, there.1, there.2) != place);
+                access.extend(verdict.map(|verdict| (at.list, at.address, at.length, verdict)));
             }
             Change::Ring(base, ring) => memory.slots.extend((*base..).zip(ring.iter().copied())),
             Change::Health(index, word) => put(&mut memory.health, *index, Some(*word)),
@@ -201,13 +203,13 @@ pub(crate) fn regardless_of_places(maps: &MapState) -> String {
         let access: Vec<_> = maps
             .access
             .iter()
-            .filter(|entry| entry.list == rule.access)
-            .map(|entry| (entry.address, entry.length))
+            .filter(|(entry, _)| entry.list == rule.list())
+            .map(|(entry, verdict)| (entry.address, entry.length, *verdict))
             .collect();
         let (port, mode, life) = (rule.current.port, rule.current.mode, rule.life);
         lines.insert(format!(
             "{key:?} {port:?} {mode} {life} {ring:?} {accepting:?} {:?} {access:?}",
-            rule.access.min(2)
+            (rule.list().min(access::FIRST_LIST), rule.access & access::NEW_FLOWS)
         ));
     }
     for (address, owner) in &maps.owners {

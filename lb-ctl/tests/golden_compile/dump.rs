@@ -49,11 +49,10 @@ pub(crate) fn dump(state: &MapState) -> String {
             ),
         );
     }
-    for entry in &state.access {
-        line(
-            &mut text,
-            format_args!("access   list {} has {}/{}", entry.list, ipv4(entry.address), entry.length),
-        );
+    for (entry, verdict) in &state.access {
+        let says = ["denies", "allows"][*verdict as usize];
+        let network = ipv4(entry.address);
+        line(&mut text, format_args!("access   list {} {says} {network}/{}", entry.list, entry.length));
     }
     for (address, flags) in by_address(&state.addresses) {
         line(&mut text, format_args!("address  {address} is {}", kind(flags)));
@@ -71,11 +70,13 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 fn described(key: RuleKey, rule: &Rule, state: &MapState) -> String {
-    let access = match rule.access {
+    let list = match rule.list() {
         access::OPEN => "open".to_owned(),
         access::CLOSED => "closed".to_owned(),
         list => format!("list {list}"),
     };
+    let judged = if rule.access & access::NEW_FLOWS == 0 { "" } else { " for new flows" };
+    let access = list + judged;
     let mut text = format!(
         "rule     {}/{} of epoch {}, {access}, numbers {}, life {}\n           goes to {}",
         socket(key.address, key.port.get()),

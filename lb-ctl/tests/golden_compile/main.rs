@@ -34,6 +34,7 @@ struct Story {
     host: Host,
     carried: BTreeSet<(Service, Target)>,
     settled: BTreeSet<Service>,
+    limits: Limits,
 }
 
 impl Story {
@@ -49,6 +50,7 @@ impl Story {
             host,
             carried: BTreeSet::new(),
             settled: BTreeSet::new(),
+            limits: Limits::default(),
         }
     }
 
@@ -85,7 +87,7 @@ impl Story {
             carried: &self.carried,
             settled: &self.settled,
             hz: 1000,
-            limits: Limits::default(),
+            limits: self.limits,
         })
     }
 
@@ -219,6 +221,7 @@ fn each_key_of_a_view_makes_a_transition() {
         ("backend_port", ("backendPort: 8080", "backendPort: 9090")),
         ("pool", ("pool: web", "pool: spare")),
         ("mode", ("distribution: 5-tuple", "distribution: source-ip")),
+        ("mode_with_protocol", ("distribution: 5-tuple", "distribution: source-ip-protocol")),
         ("ring_size", ("maxMembers: 10", "maxMembers: 60")),
     ] {
         let mut story = Story::from_base(name);
@@ -271,7 +274,36 @@ fn access_lists() {
     story.config(&[(open, "- { allow: 198.51.100.0/24 }")]).then("one of them: another list");
     let (closed, _) = BASE.split_once("    access:").unwrap();
     story.config = load(closed);
-    story.then("none: closed").end();
+    story.then("none: closed");
+    let vector = "- { allow: 175.0.0.0/8, priority: 200 }\n      - { deny: 175.1.0.0/24, priority: 100 }";
+    story.config(&[(open, vector)]).then("a deny inside an allow, S-SEC-10");
+    let same = "- { deny: 175.1.0.0/24 }\n      - { deny: 175.1.0.7 }\n      - { allow: 175.0.0.0/8 }\n      - { allow: 175.9.0.0/16 }";
+    story.config(&[(open, same)]).then("the same in other words: nothing to do");
+    let second = "rules:\n  - { name: other, frontend: web, protocol: tcp, port: 81, pool: web, backendPort: 9090, probe: web, accessAppliesTo: new-flows, access: [{ deny: 175.1.0.0/24 }, { allow: 175.0.0.0/8 }] }";
+    story.config(&[(open, vector), ("rules:", second)]).then("a rule for new flows that shares the list");
+    let hidden = "- { deny: 10.1.0.0/16, priority: 3 }\n      - { allow: 0.0.0.0/0, priority: 2 }";
+    story.config(&[(open, hidden)]).then("a deny behind everybody: open");
+    let nobody = "- { deny: 0.0.0.0/0 }\n      - { allow: 10.1.0.0/16 }\n    accessAppliesTo: new-flows";
+    story.config(&[(open, nobody)]).then("an allow behind nobody: closed, and open connections stay").end();
+}
+
+#[test]
+fn access_lists_that_do_not_fit_are_refused() {
+    let mut story = Story::from_base("access");
+    let open = "- { allow: 0.0.0.0/0 }";
+    let list = |from: u8| (from..from + 3).map(|n| format!("- {{ allow: 10.{n}.0.0/16 }}\n      "));
+    story.limits.access = 4;
+    story.config(&[(open, &list(0).collect::<String>())]).settle_down();
+    story.config(&[(open, &list(1).collect::<String>())]);
+    let refusal = story.compiled().unwrap_err().to_string();
+    assert_eq!(
+        refusal,
+        "prefixes of access lists, old and new ones beside each other, do not fit: 6 are needed, 4 fit\n  \
+         start lbctl serve with a larger --access"
+    );
+    // The list that is there counts once.
+    story.config(&[(open, &list(0).collect::<String>()), ("port: 80\n", "port: 81\n")]);
+    story.compiled().unwrap();
 }
 
 #[test]

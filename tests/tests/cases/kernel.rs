@@ -276,9 +276,9 @@ impl Executor for Kernel {
         for prefix in prefixes {
             trie.remove(&prefix).unwrap();
         }
-        for entry in &state.access {
+        for (entry, verdict) in &state.access {
             let key = AccessKey { list: entry.list.to_be_bytes(), address: entry.address };
-            trie.insert(&lpm_trie::Key::new(32 + u32::from(entry.length), Wire(key)), 1, 0).unwrap();
+            trie.insert(&lpm_trie::Key::new(32 + u32::from(entry.length), Wire(key)), verdict, 0).unwrap();
         }
     }
 

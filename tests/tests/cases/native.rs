@@ -71,7 +71,8 @@ impl Executor for Native {
         tables.root = map.root;
         tables.v4.rules = map.rules.clone();
         tables.v4.addresses = map.addresses.clone();
-        tables.v4.access = map.access.iter().map(|entry| (entry.list, entry.address, entry.length)).collect();
+        tables.v4.access =
+            map.access.iter().map(|(e, verdict)| (e.list, e.address, e.length, *verdict)).collect();
         for (base, ring) in &map.rings {
             tables.slots.extend((*base..).zip(ring.iter().copied()));
         }

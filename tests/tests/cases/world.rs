@@ -162,13 +162,28 @@ impl World {
         })
     }
 
+    /// The web rule has this list, which allows these prefixes.
     pub(crate) fn access(self, list: u32, prefixes: &[(&str, u8)]) -> Self {
-        self.with_rule(WEB, |rule| rule.access = list).with(|map| {
+        self.with_rule(WEB, |rule| rule.access = list).verdicts(list, prefixes, access::ALLOW)
+    }
+
+    /// The list denies these.
+    pub(crate) fn denies(self, list: u32, prefixes: &[(&str, u8)]) -> Self {
+        self.verdicts(list, prefixes, access::DENY)
+    }
+
+    fn verdicts(self, list: u32, prefixes: &[(&str, u8)], verdict: u32) -> Self {
+        self.with(|map| {
             for (network, length) in prefixes {
                 let address = address(&format!("{network}:0"));
-                map.access.insert(AccessEntry { list, address, length: *length });
+                map.access.insert(AccessEntry { list, address, length: *length }, verdict);
             }
         })
+    }
+
+    /// The web rule's list judges new flows alone.
+    pub(crate) fn for_new_flows(self) -> Self {
+        self.with_rule(WEB, |rule| rule.access |= access::NEW_FLOWS)
     }
 
     /// A proven exception of a web client, and its mark.
@@ -289,6 +304,6 @@ pub(crate) fn address(text: &str) -> Addr {
     Addr::from_wire(socket(text).ip().octets())
 }
 
-pub(super) fn socket(text: &str) -> SocketAddrV4 {
+pub(crate) fn socket(text: &str) -> SocketAddrV4 {
     text.parse().unwrap()
 }

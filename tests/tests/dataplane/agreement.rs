@@ -55,7 +55,7 @@ fn random_change(rng: &mut Rng) -> Change {
         1 => Change::Sieve(Box::new([rng.u64(..); sieve::WORDS])),
         2 | 3 => Change::Rule(rule_key(rng, address), there.then(|| rule(rng, number))),
         4 => Change::Address(address, there.then_some(AddressFlags(number))),
-        5 => Change::Access(prefix(rng, number), there),
+        5 => Change::Access(prefix(rng, number), there.then(|| rng.u32(0..2))),
         6 => {
             let first = rng.u32(0..30) * 4 + u32::from(rng.u8(0..20) == 0);
             let labels = (0..rng.usize(1..70)).map(|_| MemberId(rng.u16(..))).collect();

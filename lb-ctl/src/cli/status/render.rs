@@ -95,7 +95,7 @@ fn pool_and_port(rule: &Rule) -> String {
 fn state_of(rule: &Rule) -> String {
     let mut notes = Vec::new();
     if rule.access == "closed" {
-        notes.push("closed: no access list".to_owned());
+        notes.push("closed to everybody".to_owned());
     }
     if rule.accepting == 0 {
         notes.push("no member accepts".to_owned());

@@ -38,7 +38,7 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
         // An apply writes the rules of the next epoch beside those in force.
         sized(map::RULES, size_of::<RuleKey>(), size_of::<Rule>(), limits.rules.saturating_mul(2)),
         fixed(map::ADDRESSES, size_of::<Addr>(), size_of::<AddressFlags>(), 16_384),
-        fixed(map::ACCESS, 4 + size_of::<AccessKey>(), 4, 262_144),
+        sized(map::ACCESS, 4 + size_of::<AccessKey>(), 4, limits.access),
         sized(map::SLOTS, 4, 8, limits.slots / SLOTS_PER_WORD),
         sized(map::HEALTH, 4, 8, limits.health_words),
         fixed(map::MEMBERS, 4, size_of::<Member>(), MEMBERS),
@@ -49,7 +49,7 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
         sized(map::CONFIRMED, flow, entry, limits.confirmed),
         sized(map::RULES6, size_of::<RuleKey<Addr6>>(), size_of::<Rule>(), limits.rules.saturating_mul(2)),
         fixed(map::ADDRESSES6, size_of::<Addr6>(), size_of::<AddressFlags>(), 16_384),
-        fixed(map::ACCESS6, 4 + size_of::<AccessKey<Addr6>>(), 4, 262_144),
+        sized(map::ACCESS6, 4 + size_of::<AccessKey<Addr6>>(), 4, limits.access),
         fixed(map::MEMBERS6, 4, size_of::<Member<Addr6>>(), MEMBERS),
         fixed(map::OWNERS6, size_of::<Addr6>(), size_of::<Owner>(), MEMBERS),
         fixed(map::REVERSE6, size_of::<ReverseKey>(), size_of::<Reverse<Addr6>>(), 65_536),
@@ -119,6 +119,7 @@ fn adopt(limits: &mut Limits, name: &str, entries: u32) {
         map::HEALTH => limits.health_words = entries,
         map::PENDING | map::PENDING6 => limits.pending = entries,
         map::CONFIRMED | map::CONFIRMED6 => limits.confirmed = entries,
+        map::ACCESS | map::ACCESS6 => limits.access = entries,
         _ => {}
     }
 }

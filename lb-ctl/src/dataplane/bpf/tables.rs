@@ -79,8 +79,10 @@ impl Tables {
             Change::Sieve(words) => (map::SIEVE, self.sieve.set(0, words.as_ref(), 0)),
             Change::Rule(key, rule) => (map::RULES, put(&mut self.rules, *key, *rule)),
             Change::Address(address, flags) => (map::ADDRESSES, put(&mut self.addresses, *address, *flags)),
-            Change::Access(entry, true) => (map::ACCESS, self.access.insert(&trie_key(entry), 1, 0)),
-            Change::Access(entry, false) => {
+            Change::Access(entry, Some(verdict)) => {
+                (map::ACCESS, self.access.insert(&trie_key(entry), verdict, 0))
+            }
+            Change::Access(entry, None) => {
                 (map::ACCESS, absent_is_fine(self.access.remove(&trie_key(entry))))
             }
             Change::Ring(base, slots) => (map::SLOTS, self.write_ring(*base, slots)),
@@ -126,7 +128,7 @@ impl Tables {
             access: self
                 .access
                 .iter()
-                .map(|entry| entry.map(|(key, _)| access_entry(&key)))
+                .map(|entry| entry.map(|(key, verdict)| (access_entry(&key), verdict)))
                 .collect::<Result<_, _>>()
                 .map_err(cannot_read(map::ACCESS, "lists"))?,
             rings: named

@@ -26,6 +26,14 @@ fn changes() -> Vec<(&'static str, String, String)> {
         ("weight", base.clone(), change("10.0.1.2 }", "10.0.1.2, weight: 4 }")),
         ("admin state", base.clone(), change("10.0.1.2 }", "10.0.1.2, adminState: down }")),
         ("access", change("0.0.0.0/0", "192.0.2.0/24"), change("0.0.0.0/0", "198.51.100.0/24")),
+        (
+            "access with a deny",
+            change("{ allow: 0.0.0.0/0 }", "{ deny: 192.0.2.1 }, { allow: 192.0.2.0/24 }"),
+            change(
+                OPEN,
+                "access: [{ deny: 192.0.2.7 }, { allow: 192.0.2.0/24 }], accessAppliesTo: new-flows",
+            ),
+        ),
         ("mode", base.clone(), change("probe: web,", "probe: web, distribution: source-ip,")),
         ("backend port", base.clone(), change("backendPort: 8080", "backendPort: 9090")),
         ("frontend", base.clone(), change("203.0.113.10", "203.0.113.99")),

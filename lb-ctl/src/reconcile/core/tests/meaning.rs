@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use lb_common::abi::View;
+use lb_common::abi::{Rule, View, access};
 use lb_common::units::{Addr, Port};
 
 use super::*;
@@ -23,8 +23,10 @@ pub(super) struct Choice {
 pub(super) struct Meaning {
     pub(super) current: Choice,
     pub(super) old: Option<Choice>,
-    pub(super) access: BTreeSet<(Ipv4Addr, u8)>,
-    pub(super) code: u32,
+    /// Prefixes and their verdicts.
+    pub(super) access: BTreeSet<(Ipv4Addr, u8, u32)>,
+    /// Kind of the list, and its flag.
+    pub(super) code: (u32, u32),
     pub(super) life: u32,
     pub(super) stats: u32,
 }
@@ -34,8 +36,8 @@ pub(super) fn rules(maps: &MapState) -> BTreeMap<Service, Meaning> {
     let meaning = |rule: &Rule| Meaning {
         current: choice(&rule.current, maps),
         old: (rule.old.present != 0).then(|| choice(&rule.old, maps)),
-        access: prefixes(rule.access, maps),
-        code: rule.access.min(2),
+        access: prefixes(rule.list(), maps),
+        code: (rule.list().min(access::FIRST_LIST), rule.access & access::NEW_FLOWS),
         life: rule.life,
         stats: rule.stats,
     };
@@ -54,9 +56,9 @@ fn choice(view: &View, maps: &MapState) -> Choice {
     }
 }
 
-fn prefixes(list: u32, maps: &MapState) -> BTreeSet<(Ipv4Addr, u8)> {
-    let entries = maps.access.iter().filter(|entry| entry.list == list);
-    entries.map(|entry| (compile::ipv4(entry.address), entry.length)).collect()
+fn prefixes(list: u32, maps: &MapState) -> BTreeSet<(Ipv4Addr, u8, u32)> {
+    let entries = maps.access.iter().filter(|(entry, _)| entry.list == list);
+    entries.map(|(entry, verdict)| (compile::ipv4(entry.address), entry.length, *verdict)).collect()
 }
 
 /// Where replies come from: a member's socket and protocol, to a frontend's.
@@ -75,8 +77,8 @@ pub(super) fn assert_tidy(world: &World) {
     let maps = world.maps();
     let epoch = u8::try_from(maps.root.epoch).unwrap();
     assert!(maps.rules.keys().all(|key| key.epoch == epoch), "rules of other epochs");
-    let lists: BTreeSet<u32> = maps.rules.values().map(|rule| rule.access).collect();
-    assert!(maps.access.iter().all(|entry| lists.contains(&entry.list)), "lists of nobody");
+    let lists: BTreeSet<u32> = maps.rules.values().map(Rule::list).collect();
+    assert!(maps.access.keys().all(|entry| lists.contains(&entry.list)), "lists of nobody");
     let groups: BTreeSet<u32> = maps.owners.values().map(|owner| owner.group).collect();
     let filled: BTreeSet<u32> = maps.reverse.keys().map(|key| key.group).collect();
     assert_eq!(groups, filled, "groups and their entries");
