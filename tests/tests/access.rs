@@ -116,9 +116,9 @@ fn only_who_is_allowed_gets_through() {
     assert!(talks[1].ask("still", SILENCE).is_err(), "a connection goes on that is not allowed any more");
 }
 
-/// The vector of S-SEC-10 with clients: a deny inside an allow, everybody else kept out.
+/// S-SEC-3, and the example of S-SEC-10 with clients: a deny inside an allow, everybody else kept out.
 #[test]
-fn a_deny_inside_an_allow_s_sec_10() {
+fn a_deny_inside_an_allow_s_sec_3_10() {
     let world = World::new("access-deny");
     let [two, three, four, five] = world.lab.client_addresses().collect::<Vec<_>>()[..] else { panic!() };
     // In force whatever the order in the file is, by their priority; .4 and .5 are in no prefix.

@@ -145,6 +145,7 @@ mod tests {
         access.verdicts().iter().map(shown).collect()
     }
 
+    /// S-SEC-10.
     #[test]
     fn a_narrow_entry_before_a_wide_one_stays_s_sec_10() {
         let list = [(Deny, "175.1.0.0/24"), (Allow, "175.0.0.0/8")];
@@ -170,8 +171,9 @@ mod tests {
         assert_eq!(access(&list).contradicted(), [(1, 0)]);
     }
 
+    /// S-SEC-9 would open a list that only denies.
     #[test]
-    fn nobody_and_everybody_are_known() {
+    fn nobody_and_everybody_are_known_s_sec_9() {
         assert!(access(&[]).is_closed() && !access(&[]).is_open());
         assert!(access(&[(Deny, "10.0.0.0/8"), (Deny, "0.0.0.0/0")]).is_closed());
         assert!(access(&[(Deny, "0.0.0.0/0"), (Allow, "10.0.0.0/8")]).is_closed());

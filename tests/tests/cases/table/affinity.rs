@@ -6,8 +6,8 @@ use lb_common::abi::Mode;
 use lb_common::hash;
 use lb_common::reason::Event;
 
-use super::selection::{RING, drawn, hash_of, in_slot, syn_in_slot};
-use super::{ACK, query, syn};
+use super::selection::{RING, drawn, hash_from, hash_of, in_slot, syn_in_slot};
+use super::{ACK, data, query, syn};
 use crate::cases::case::{Case, case};
 use crate::cases::expect::{opens, to_member};
 use crate::cases::world::{ADMIN, DNS, MEMBERS, SERVICES, WEB, World};
@@ -43,16 +43,25 @@ pub(super) fn rows() -> Vec<Case> {
         .client(syn(), opens(of_tcp))
         .client(query(), to_member(of_udp).of(DNS)),
         case(
-            "S-DIST-10: with source affinity, one member stands in for all connections of a client",
+            "S-DIST-10, S-DIST-5: with source affinity, one member stands in for all that a client sends",
             in_mode(every(&MEMBERS), Mode::SourceIp).accepting(&without_own),
         )
         .client(syn_in_slot(&RING, 1), opens(stand_in).and(Event::Fallback).and(Event::Suspended))
-        .client(syn_in_slot(&RING, 2), opens(stand_in).and(Event::Fallback).and(Event::Suspended)),
+        .client(syn_in_slot(&RING, 2), opens(stand_in).and(Event::Fallback).and(Event::Suspended))
+        .client(query(), to_member(stand_in).of(DNS)),
         case("S-RULE-10: a change of distribution moves no open connection", every(&RING))
             .client(syn_in_slot(&RING, other), opens(other))
             .then(|world| in_mode(world.transition_from(WEB, &RING), Mode::SourceIp))
             .client(syn_in_slot(&RING, other).flags(ACK), to_member(other).and(Event::Suspended))
             .client(syn_in_slot(&RING, affine), opens(affine)),
+        changed("... from source-ip to 5-tuple", Mode::SourceIp, Mode::FiveTuple),
+        changed("... from source-ip to source-ip-protocol", Mode::SourceIp, Mode::SourceIpProtocol),
+        changed("... from source-ip-protocol to 5-tuple", Mode::SourceIpProtocol, Mode::FiveTuple),
+        case("S-DIST-15: a datagram follows a change of distribution at once", every(&RING))
+            .client(query().from(&client), to_member(2).of(DNS))
+            .then(|world| in_mode(world.transition_from(DNS, &RING), Mode::SourceIp))
+            .client(query().from(&client), to_member(affine).of(DNS))
+            .holds(0, 0),
     ]
 }
 
@@ -65,6 +74,28 @@ fn in_mode(world: World, mode: Mode) -> World {
     SERVICES
         .into_iter()
         .fold(world, |world, service| world.with_rule(service, |rule| rule.current.mode = mode as u8))
+}
+
+/// What is open stays, what is new goes where the new mode says, and who has the same member by
+/// both modes leaves no trace.
+fn changed(sentence: &'static str, before: Mode, after: Mode) -> Case {
+    let member = |client: &str, mode| drawn(&RING, hash_from(client, WEB, mode));
+    let clients = |old, new| {
+        let all = (1..255).map(|n| format!("198.51.100.{n}:40000"));
+        all.filter(move |client| (member(client, before), member(client, after)) == (old, new))
+    };
+    let [open, opening] = [0, 1].map(|nth| clients(1, 2).nth(nth).unwrap());
+    let steady = clients(1, 1).next().unwrap();
+    let world = in_mode(every(&RING), after)
+        .transition_from(WEB, &RING)
+        .with_rule(WEB, |rule| rule.old.mode = before as u8);
+    case(sentence, world)
+        .client(data().from(&steady), to_member(1))
+        .client(syn().from(&steady), opens(1))
+        .client(data().from(&open), to_member(1).and(Event::Suspended))
+        .client(data().from(&open), to_member(1))
+        .client(syn().from(&opening), opens(2).and(Event::Suspended))
+        .holds(0, 2)
 }
 
 /// A client whose connection to the web has member 1, and member 2 for everything else.

@@ -9,7 +9,7 @@ use lb_common::units::{MemberId, Port};
 use super::{ACK, FIN, SYN, data, query, syn};
 use crate::cases::case::{Case, case};
 use crate::cases::expect::{Expect, opens, to_member, untouched};
-use crate::cases::world::{DNS, Service, WEB, World, address, member};
+use crate::cases::world::{DNS, Service, WEB, World, address, member, socket};
 
 pub(super) fn rows() -> Vec<Case> {
     let lab = World::lab;
@@ -124,9 +124,14 @@ pub(super) fn drawn(ring: &[u16], hash: u64) -> u16 {
 
 /// What chooses the slot of a client's port.
 pub(super) fn hash_of(service: Service, mode: Mode, port: u16) -> u64 {
+    hash_from(&format!("198.51.100.2:{port}"), service, mode)
+}
+
+/// The same of any client.
+pub(super) fn hash_from(client: &str, service: Service, mode: Mode) -> u64 {
     let tuple = Tuple {
-        peer: address("198.51.100.2:0"),
-        peer_port: Port::new(port),
+        peer: address(client),
+        peer_port: Port::new(socket(client).port()),
         local: address(service.frontend),
         local_port: service.key(0).port,
         protocol: service.protocol,
