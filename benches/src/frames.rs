@@ -10,6 +10,8 @@ use lb_common::{
     units::{Addr, Port},
 };
 
+use lb_ctl::state::Stored as _;
+
 use crate::{
     harness::SMALL_ENTRIES,
     scene::{self, FRONTEND_PORT, LISTED, MEMBER_PORT, MOVING, PLAIN, Scene},
@@ -164,7 +166,7 @@ impl Batch {
             expected[34..36].copy_from_slice(&Port::new(FRONTEND_PORT).wire());
         } else {
             let address = Addr::from_wire([after[30], after[31], after[32], after[33]]);
-            let member = scene.state.members.values().find(|member| member.address == address);
+            let member = scene.state.members.values().find(|member| member.address == address.ip());
             let Some(member) = member else {
                 anyhow::bail!("sent to {:?}, who is no member", address.wire())
             };

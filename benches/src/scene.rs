@@ -4,16 +4,13 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use lb_common::{
-    abi::{
-        ABI_VERSION, AddressFlags, HEALTH_BITS, Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey,
-        View, access,
-    },
+    abi::{ABI_VERSION, AddressFlags, HEALTH_BITS, Owner, ReverseKey, Root, Rule, View, access},
     parse::{TCP, UDP},
     units::{Addr, MemberId, Port},
 };
 use lb_ctl::{
     compile::ring::{self, RingKey},
-    state::{AccessEntry, MapState},
+    state::{AccessEntry, MapState, Member, Reverse, RuleKey, Stored as _},
 };
 use lb_tests::lab::{BALANCER, CLIENT, CLIENT_LINK, Lab};
 use nix::net::if_::if_nametoindex;
@@ -86,7 +83,7 @@ fn state(member_side: u32) -> MapState {
     };
     add_members(&mut state, member_side);
     add_services(&mut state);
-    state.addresses.insert(addr(BALANCER), AddressFlags::OWN);
+    state.addresses.insert(BALANCER.into(), AddressFlags::OWN);
     state
 }
 
@@ -95,7 +92,7 @@ fn add_members(state: &mut MapState, member_side: u32) {
         let id = MemberId(number + 1);
         let [high, low] = number.to_be_bytes();
         let way = Member {
-            address: member(number),
+            address: member(number).ip(),
             ifindex: member_side,
             destination: [2, 0, 0, 1, high, low],
             source: [2, 0, 0, 0, 1, 1],
@@ -118,7 +115,7 @@ fn add_members(state: &mut MapState, member_side: u32) {
 fn ring(members: u16) -> Vec<MemberId> {
     let members: Vec<_> = (0..members)
         .map(|number| {
-            let address = Ipv4Addr::from(member(number).wire()).into();
+            let address = member(number).ip();
             ring::Member { address, weight: 1, id: number + 1 }
         })
         .collect();
@@ -148,14 +145,14 @@ fn add_services(state: &mut MapState) {
         };
         for protocol in [TCP, UDP] {
             if protocol == TCP || service == PLAIN {
-                let (address, port) = (frontend(service), Port::new(FRONTEND_PORT));
+                let (address, port) = (frontend(service).ip(), Port::new(FRONTEND_PORT));
                 state.rules.insert(RuleKey { address, port, protocol, epoch: 1 }, rule);
             }
         }
-        state.addresses.insert(frontend(service), AddressFlags::FRONTEND);
+        state.addresses.insert(frontend(service).ip(), AddressFlags::FRONTEND);
     }
     let reverse = Reverse {
-        address: frontend(PLAIN),
+        address: frontend(PLAIN).ip(),
         port: Port::new(FRONTEND_PORT),
         reserved: 0,
         stats: u32::from(PLAIN),
@@ -173,13 +170,9 @@ fn add_access(state: &mut MapState) {
     for number in 0..PREFIXES {
         let [high, low] = (number << 6).to_be_bytes();
         let address = Addr::from_wire([198, 18 + (number >> 9) as u8, high << 1 | low >> 7, low << 1]);
-        let entry = AccessEntry { list: access::FIRST_LIST, address, length: 25 };
+        let entry = AccessEntry { list: access::FIRST_LIST, address: address.ip(), length: 25 };
         state.access.insert(entry, access::ALLOW);
     }
-}
-
-fn addr(address: Ipv4Addr) -> Addr {
-    Addr::from_wire(address.octets())
 }
 
 fn index_of(name: &str) -> Result<u32> {

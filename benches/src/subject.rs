@@ -13,6 +13,9 @@ use lb_common::{
     reason::Reason,
 };
 
+use lb_common::units::Addr;
+use lb_ctl::state::FamilyState;
+
 use crate::scene::Scene;
 
 /// A map's value or key: any of the plain structs of `lb_common::abi`.
@@ -67,11 +70,12 @@ impl Subject {
         let state = &scene.state;
         self.array(map::ROOT, [(0, state.root)])?;
         self.array(map::SIEVE, std::iter::once((0, *state.sieve())))?;
-        self.hash(map::RULES, state.rules.iter().map(|(key, rule)| (*key, *rule)))?;
-        self.hash(map::ADDRESSES, state.addresses.iter().map(|(key, flags)| (*key, *flags)))?;
-        self.hash(map::OWNERS, state.owners.iter().map(|(key, owner)| (*key, *owner)))?;
-        self.hash(map::REVERSE, state.reverse.iter().map(|(key, reverse)| (*key, *reverse)))?;
-        self.array(map::MEMBERS, state.members.iter().map(|(id, member)| (u32::from(id.0), *member)))?;
+        let FamilyState { rules, addresses, access, members, owners, reverse } = state.of_family::<Addr>();
+        self.hash(map::RULES, rules)?;
+        self.hash(map::ADDRESSES, addresses)?;
+        self.hash(map::OWNERS, owners)?;
+        self.hash(map::REVERSE, reverse)?;
+        self.array(map::MEMBERS, members.into_iter().map(|(id, member)| (u32::from(id.0), member)))?;
         self.array(map::HEALTH, state.health.iter().map(|(index, word)| (*index, *word)))?;
         for (base, ring) in &state.rings {
             let words = ring.chunks(SLOTS_PER_WORD as usize).map(|chunk| {
@@ -81,11 +85,11 @@ impl Subject {
             });
             self.array(map::SLOTS, (base / SLOTS_PER_WORD..).zip(words))?;
         }
-        let mut access: LpmTrie<_, Plain<AccessKey>, u32> =
+        let mut trie: LpmTrie<_, Plain<AccessKey>, u32> =
             LpmTrie::try_from(self.ebpf.map_mut(map::ACCESS).context("no map of access lists")?)?;
-        for (entry, verdict) in &state.access {
-            let key = AccessKey { list: entry.list.to_be_bytes(), address: entry.address };
-            access.insert(&Key::new(32 + u32::from(entry.length), Plain(key)), verdict, 0)?;
+        for (list, address, length, verdict) in access {
+            let key = AccessKey { list: list.to_be_bytes(), address };
+            trie.insert(&Key::new(32 + u32::from(length), Plain(key)), verdict, 0)?;
         }
         Ok(())
     }

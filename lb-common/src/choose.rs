@@ -70,7 +70,10 @@ pub fn target<A: Family, F: Window, T: Tables<A>>(
     if agree && !marked {
         return Ok(Choice { target: slots.current, opens: false });
     }
-    Ok(Choice { target: established(&{ slots }, &{ flow }, &parse::segment(frame, h)?, tables), opens: false })
+    Ok(Choice {
+        target: established(&{ slots }, &{ flow }, &parse::segment(frame, h)?, tables),
+        opens: false,
+    })
 }
 
 #[inline(always)]

@@ -89,7 +89,8 @@ fn of_member<'t, A: Family, F: Window, T: Tables<A>>(
         return Ok(Way::Reply(headers, owner, reverse));
     }
     if to.has(Cell::MEMBER)
-        && let Some((_, reverse)) = service(ip.destination, headers.destination_port, headers.ip.protocol, tables)
+        && let Some((_, reverse)) =
+            service(ip.destination, headers.destination_port, headers.ip.protocol, tables)
     {
         return Ok(Way::Direct(headers, reverse));
     }

@@ -1,11 +1,22 @@
 //! What the maps hold: the result of compiling, and of reading them back.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use lb_common::abi::sieve::{self, Cell};
-use lb_common::abi::{AddressFlags, Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey, View};
-use lb_common::units::{Addr, MemberId};
+use lb_common::abi::{self, AddressFlags, Owner, ReverseKey, Root, Rule, View};
+use lb_common::family::Family;
+use lb_common::units::{Addr, Addr6, MemberId};
+
+/// [`abi::RuleKey`] of either family.
+pub type RuleKey = abi::RuleKey<IpAddr>;
+/// [`abi::Member`] of either family.
+pub type Member = abi::Member<IpAddr>;
+/// [`abi::Reverse`] of either family.
+pub type Reverse = abi::Reverse<IpAddr>;
+/// [`abi::FlowKey`] of either family.
+pub type FlowKey = abi::FlowKey<IpAddr>;
 
 /// Everything that user space writes into maps, flows and counters apart.
 ///
@@ -15,7 +26,7 @@ use lb_common::units::{Addr, MemberId};
 pub struct MapState {
     pub root: Root,
     pub rules: BTreeMap<RuleKey, Rule>,
-    pub addresses: BTreeMap<Addr, AddressFlags>,
+    pub addresses: BTreeMap<IpAddr, AddressFlags>,
     /// What each prefix of the access lists says, [`access::ALLOW`] or [`access::DENY`].
     ///
     /// [`access::ALLOW`]: lb_common::abi::access::ALLOW
@@ -26,7 +37,7 @@ pub struct MapState {
     /// Words of health sets by their index.
     pub health: BTreeMap<u32, u64>,
     pub members: BTreeMap<MemberId, Member>,
-    pub owners: BTreeMap<Addr, Owner>,
+    pub owners: BTreeMap<IpAddr, Owner>,
     pub reverse: BTreeMap<ReverseKey, Reverse>,
 }
 
@@ -36,26 +47,98 @@ pub struct AccessEntry {
     /// [`Rule::list`].
     pub list: u32,
     /// Network address.
-    pub address: Addr,
-    /// 0..=32.
+    pub address: IpAddr,
+    /// 0..=32, or 0..=128.
     pub length: u8,
 }
 
+/// An address as the maps of its family have it.
+pub trait Stored: Family {
+    /// `None` for an address of the other family.
+    fn of(address: IpAddr) -> Option<Self>;
+    /// As people have it.
+    fn ip(self) -> IpAddr;
+}
+
+impl Stored for Addr {
+    fn of(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(address) => Some(Self::from_wire(address.octets())),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    fn ip(self) -> IpAddr {
+        self.wire().into()
+    }
+}
+
+impl Stored for Addr6 {
+    fn of(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(Self::from_wire(address.octets())),
+        }
+    }
+
+    fn ip(self) -> IpAddr {
+        self.wire().into()
+    }
+}
+
+/// What the maps of one family hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FamilyState<A> {
+    pub rules: BTreeMap<abi::RuleKey<A>, Rule>,
+    pub addresses: BTreeMap<A, AddressFlags>,
+    /// List, network address, length of the prefix, and verdict.
+    pub access: Vec<(u32, A, u8, u32)>,
+    pub members: BTreeMap<MemberId, abi::Member<A>>,
+    pub owners: BTreeMap<A, Owner>,
+    pub reverse: BTreeMap<ReverseKey, abi::Reverse<A>>,
+}
+
 impl MapState {
+    /// The part that is of one family.
+    #[must_use]
+    pub fn of_family<A: Stored>(&self) -> FamilyState<A> {
+        let (members, reverse) = (self.members.iter(), self.reverse.iter());
+        FamilyState {
+            rules: self
+                .rules
+                .iter()
+                .filter_map(|(key, rule)| Some((key.at(A::of(key.address)?), *rule)))
+                .collect(),
+            addresses: self.addresses.iter().filter_map(|(at, flags)| Some((A::of(*at)?, *flags))).collect(),
+            access: self
+                .access
+                .iter()
+                .filter_map(|(at, verdict)| Some((at.list, A::of(at.address)?, at.length, *verdict)))
+                .collect(),
+            members: members.filter_map(|(id, it)| Some((*id, it.at(A::of(it.address)?)))).collect(),
+            owners: self.owners.iter().filter_map(|(at, owner)| Some((A::of(*at)?, *owner))).collect(),
+            reverse: reverse.filter_map(|(key, it)| Some((*key, it.at(A::of(it.address)?)))).collect(),
+        }
+    }
+
     /// The sieve that these addresses and members ask for.
     #[must_use]
     pub fn sieve(&self) -> Box<[u64; sieve::WORDS]> {
         let mut words = Box::new([0; sieve::WORDS]);
+        let mut add = |address: IpAddr, cell| match address {
+            IpAddr::V4(address) => sieve::add(&mut words, Addr::from_wire(address.octets()), cell),
+            IpAddr::V6(address) => sieve::add(&mut words, Addr6::from_wire(address.octets()), cell),
+        };
         for (address, flags) in &self.addresses {
             if flags.has(AddressFlags::FRONTEND) {
-                sieve::add(&mut words, *address, Cell::FRONTEND);
+                add(*address, Cell::FRONTEND);
             }
             if flags.has(AddressFlags::OWN) {
-                sieve::add(&mut words, *address, Cell::OWN);
+                add(*address, Cell::OWN);
             }
         }
         for address in self.owners.keys() {
-            sieve::add(&mut words, *address, Cell::MEMBER);
+            add(*address, Cell::MEMBER);
         }
         words
     }

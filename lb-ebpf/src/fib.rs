@@ -62,10 +62,10 @@ pub(crate) fn ask<A: Fib>(ctx: &XdpContext, query: &RouteQuery<A>) -> Route {
     let answer =
         unsafe { fib_lookup(ctx.ctx.cast(), &raw mut fib, mem::size_of::<bpf_fib_lookup>() as i32, 0) };
     match answer as u32 {
-        BPF_FIB_LKUP_RET_SUCCESS => {
-            Route::Hop(NextHop::new(fib.ifindex, fib.dmac, fib.smac))
+        BPF_FIB_LKUP_RET_SUCCESS => Route::Hop(NextHop::new(fib.ifindex, fib.dmac, fib.smac)),
+        BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_FRAG_NEEDED | BPF_FIB_LKUP_RET_UNSUPP_LWT => {
+            Route::Kernel
         }
-        BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_FRAG_NEEDED | BPF_FIB_LKUP_RET_UNSUPP_LWT => Route::Kernel,
         _ => Route::Unreachable,
     }
 }

@@ -178,8 +178,8 @@ macro_rules! tables_of {
             #[inline(always)]
             fn allowed(&self, list: u32, source: $address) -> bool {
                 let key = AccessKey { list: list.to_be_bytes(), address: source };
-                let verdict = $access.get(Key::new(8 * mem::size_of::<AccessKey<$address>>() as u32, key));
-                verdict.is_some_and(|verdict| *verdict == access::ALLOW)
+                let key = Key::new(8 * mem::size_of::<AccessKey<$address>>() as u32, key);
+                $access.get(key).is_some_and(|verdict| *verdict == access::ALLOW)
             }
 
             #[inline(always)]

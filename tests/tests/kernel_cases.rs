@@ -3,7 +3,7 @@
 
 mod cases;
 
-use cases::{case, kernel, kernel::Kernels, native::Native, table};
+use cases::{case, kernel, kernel::Kernels, native::Native, table, world::Family};
 use lb_tests::lab::{Lab, Topology};
 
 /// A tenth of what the verifier of Linux looks at before it gives up.
@@ -11,27 +11,33 @@ const VERIFIED_INSTRUCTIONS: u32 = 100_000;
 
 #[test]
 fn every_row_holds_and_the_flow_tables_are_those_of_the_native_run() {
-    let lab = Lab::new("kernel-cases", Topology { backends: 3, client_addresses: 1 }).unwrap();
+    let lab = Lab::dual_stack("kernel-cases", Topology { backends: 3, client_addresses: 1 }).unwrap();
     kernel::prepare(&lab).unwrap();
-    let failures: Vec<_> = lab
+    let failures: Vec<String> = lab
         .balancer()
         .run(|| {
             let mut kernels = Kernels::default();
-            Ok(table::all().iter().filter_map(|row| differences(row, &mut kernels)).collect())
+            let mut run = |family| -> Vec<String> {
+                let rows = table::of(family);
+                rows.iter().filter_map(|row| differences(row, family, &mut kernels)).collect()
+            };
+            Ok([run(Family::V4), run(Family::V6)].concat())
         })
         .unwrap();
     assert!(failures.is_empty(), "{} rows fail\n{}", failures.len(), failures.join("\n"));
     lab.teardown().unwrap();
 }
 
-fn differences(row: &case::Case, kernels: &mut Kernels) -> Option<String> {
-    let native = case::run(row, &mut Native::new(&row.world));
-    let kernel = case::run(row, kernels.at(&row.world));
+fn differences(row: &case::Case, family: Family, kernels: &mut Kernels) -> Option<String> {
+    let world = row.world.of(family);
+    let native = case::run(row, family, &mut Native::new(&world));
+    let kernel = case::run(row, family, kernels.at(&world));
     match (native, kernel) {
         (Ok(native), Ok(kernel)) if native == kernel => None,
-        (Ok(native), Ok(kernel)) => {
-            Some(format!("{}\n  flows, native {native:?}\n  flows, kernel {kernel:?}", row.sentence))
-        }
+        (Ok(native), Ok(kernel)) => Some(format!(
+            "{} ({family:?})\n  flows, native {native:?}\n  flows, kernel {kernel:?}",
+            row.sentence
+        )),
         (Err(difference), _) => Some(format!("native: {difference}")),
         (_, Err(difference)) => Some(format!("kernel: {difference}")),
     }

@@ -27,6 +27,15 @@ pub struct FlowKey<A = Addr> {
 const _: () = assert!(size_of::<FlowKey>() == 16);
 const _: () = assert!(size_of::<FlowKey<Addr6>>() == 40);
 
+impl<A> FlowKey<A> {
+    /// The same between other addresses, or between these in another form.
+    #[must_use]
+    pub fn between<B>(self, peer: B, local: B) -> FlowKey<B> {
+        let Self { peer_port, local_port, protocol, reserved, .. } = self;
+        FlowKey { peer, local, peer_port, local_port, protocol, reserved }
+    }
+}
+
 /// What an exception records. 16 bytes.
 ///
 /// Both fields change in place under the feet of other CPUs, each in one access.

@@ -25,6 +25,15 @@ pub struct Member<A = Addr> {
 const _: () = assert!(size_of::<Member>() == 32);
 const _: () = assert!(size_of::<Member<Addr6>>() == 44);
 
+impl<A> Member<A> {
+    /// The same at another address, or at this one in another form.
+    #[must_use]
+    pub fn at<B>(self, address: B) -> Member<B> {
+        let Self { ifindex, destination, source, present, mtu, reserved, .. } = self;
+        Member { address, ifindex, destination, source, present, mtu, reserved }
+    }
+}
+
 /// What an address is to us. 4 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(transparent)]

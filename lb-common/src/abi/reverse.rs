@@ -65,3 +65,12 @@ pub struct Reverse<A = Addr> {
 
 const _: () = assert!(size_of::<Reverse>() == 16);
 const _: () = assert!(size_of::<Reverse<Addr6>>() == 28);
+
+impl<A> Reverse<A> {
+    /// The same at another address, or at this one in another form.
+    #[must_use]
+    pub fn at<B>(self, address: B) -> Reverse<B> {
+        let Self { port, reserved, stats, life, .. } = self;
+        Reverse { address, port, reserved, stats, life }
+    }
+}

@@ -19,6 +19,15 @@ pub struct RuleKey<A = Addr> {
 const _: () = assert!(size_of::<RuleKey>() == 8);
 const _: () = assert!(size_of::<RuleKey<Addr6>>() == 20);
 
+impl<A> RuleKey<A> {
+    /// The same at another address, or at this one in another form.
+    #[must_use]
+    pub fn at<B>(self, address: B) -> RuleKey<B> {
+        let Self { port, protocol, epoch, .. } = self;
+        RuleKey { address, port, protocol, epoch }
+    }
+}
+
 impl RuleKey {
     /// All its bytes in one word, in the order of memory.
     #[inline(always)]

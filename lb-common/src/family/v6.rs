@@ -69,7 +69,9 @@ impl Family for Addr6 {
         let (at, protocol) = match ip.protocol {
             TCP | UDP => (BEHIND, ip.protocol),
             ICMP if is_neighbour_discovery(frame, ip) => return Err(Reason::NeighbourDiscovery),
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT => extensions(frame, ip.protocol).resolve()?,
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT => {
+                extensions(frame, ip.protocol).resolve()?
+            }
             _ => return Err(Reason::Protocol),
         };
         #[allow(clippy::cast_possible_truncation, reason = "four headers of 2,048 bytes at most")]

@@ -4,7 +4,7 @@
 //! with another destination. Sockets are written as `"198.51.100.2:40000"` or
 //! `"[2001:db8::2]:40000"`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::sums::{checksum, pseudo_header};
 use crate::parse::{TCP, TcpFlags, UDP};
@@ -77,6 +77,15 @@ fn frame(source: &str, destination: &str, protocol: u8, transport: Transport) ->
     }
 }
 
+/// The IPv6 address that stands for an IPv4 address in tests: `fd00::10.0.1.11` for 10.0.1.11.
+#[must_use]
+pub fn twin(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => Ipv6Addr::from_bits(0xfd00 << 112 | u128::from(address.to_bits())).into(),
+        IpAddr::V6(_) => address,
+    }
+}
+
 fn socket(text: &str) -> SocketAddr {
     text.parse().unwrap_or_else(|_| panic!("{text} is no socket such as 10.0.1.11:8080 or [fd00::1]:80"))
 }
@@ -93,6 +102,20 @@ impl Frame {
     #[must_use]
     pub fn to(mut self, destination: &str) -> Self {
         self.destination = socket(destination);
+        self
+    }
+
+    /// The same packet between the IPv6 twins of its addresses (see [`twin`]).
+    #[must_use]
+    pub fn in_ipv6(mut self) -> Self {
+        const LONGER: usize = 20;
+        let twin_of = |socket: SocketAddr| SocketAddr::new(twin(socket.ip()), socket.port());
+        (self.source, self.destination) = (twin_of(self.source), twin_of(self.destination));
+        self.ip_length = self.ip_length.map(|length| length.saturating_sub(20));
+        if self.padded_to > 0 {
+            self.padded_to += LONGER;
+        }
+        self.cut_to = self.cut_to.saturating_add(LONGER);
         self
     }
 

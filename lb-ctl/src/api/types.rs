@@ -2,7 +2,7 @@
 //! `lbctl -o`. Fields are added, never changed or taken away, within a version.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,7 @@ pub struct Rule {
     pub name: String,
     /// `tcp` or `udp`.
     pub protocol: String,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub port: u16,
     pub pool: String,
     pub backend_port: u16,
@@ -89,7 +89,7 @@ pub struct Transition {
 pub struct Member {
     pub pool: String,
     pub name: String,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub weight: u16,
     /// The probe that judges it, if any rule of the pool has one.
     pub probe: Option<String>,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use lb_common::abi::access;
 
-use super::{Input, Refusal, addr, ipv4};
+use super::{Input, Refusal};
 use crate::config::access::{Access, AppliesTo, Verdict};
 use crate::config::model::Prefix;
 use crate::state::AccessEntry;
@@ -48,7 +48,7 @@ pub(super) fn lists(input: &Input<'_>) -> Result<Lists, Refusal> {
 fn observed(input: &Input<'_>) -> BTreeMap<u32, Vec<(Prefix, Verdict)>> {
     let mut lists = BTreeMap::<u32, Vec<(Prefix, Verdict)>>::new();
     for (entry, &value) in &input.observed.access {
-        let prefix = Prefix { address: ipv4(entry.address), length: entry.length };
+        let prefix = Prefix { address: entry.address, length: entry.length };
         let verdict = if value == access::ALLOW { Verdict::Allow } else { Verdict::Deny };
         lists.entry(entry.list).or_default().push((prefix, verdict));
     }
@@ -77,7 +77,7 @@ pub(super) fn entries(lists: &Lists) -> BTreeMap<AccessEntry, u32> {
             Verdict::Allow => access::ALLOW,
             Verdict::Deny => access::DENY,
         };
-        (AccessEntry { list, address: addr(prefix.address), length: prefix.length }, value)
+        (AccessEntry { list, address: prefix.address, length: prefix.length }, value)
     };
     lists.iter().flat_map(|(verdicts, &list)| verdicts.iter().map(move |one| entry(list, one))).collect()
 }

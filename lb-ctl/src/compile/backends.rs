@@ -1,24 +1,24 @@
 //! Members: their labels, and the way to them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use lb_common::abi::{MEMBERS, Member, Rule};
-use lb_common::units::{Addr, MemberId};
+use lb_common::abi::{MEMBERS, Rule};
+use lb_common::units::MemberId;
 
-use super::{Input, Labels, Refusal, addr, ipv4};
-use crate::state::MapState;
+use super::{Hop, Input, Labels, Refusal};
+use crate::state::{MapState, Member};
 
 /// A label for each member of each pool: the one that its address has, else the lowest free one.
 pub(super) fn labels(input: &Input<'_>) -> Result<Labels, Refusal> {
-    let known: BTreeMap<Addr, MemberId> =
+    let known: BTreeMap<IpAddr, MemberId> =
         input.observed.members.iter().map(|(&label, member)| (member.address, label)).collect();
     let mut free = (1..=u16::MAX).map(MemberId).filter(|label| !input.observed.members.contains_key(label));
     let mut labels = Labels::new();
-    let wanted: BTreeSet<Ipv4Addr> =
+    let wanted: BTreeSet<IpAddr> =
         input.config.pools().iter().flat_map(|pool| &pool.backends).map(|backend| backend.address).collect();
     for &address in &wanted {
-        let label = known.get(&addr(address)).copied().or_else(|| free.next()).ok_or(Refusal::NoRoom {
+        let label = known.get(&address).copied().or_else(|| free.next()).ok_or(Refusal::NoRoom {
             what: "members",
             needed: wanted.len() as u64,
             room: u64::from(MEMBERS) - 1,
@@ -33,14 +33,15 @@ pub(super) fn labels(input: &Input<'_>) -> Result<Labels, Refusal> {
 pub(super) fn members(input: &Input<'_>, labels: &Labels) -> BTreeMap<MemberId, Member> {
     let needed = still_named(input);
     let kept = input.observed.members.iter().filter(|(label, _)| needed.contains(label));
-    let kept = kept.map(|(&label, member)| (label, ipv4(member.address)));
+    let kept = kept.map(|(&label, member)| (label, member.address));
     let wanted = labels.iter().map(|(&address, &label)| (label, address));
     kept.chain(wanted).map(|(label, address)| (label, way_to(address, input))).collect()
 }
 
-fn way_to(address: Ipv4Addr, input: &Input<'_>) -> Member {
-    let hop = input.host.next_hops.get(&address).copied().unwrap_or_default();
-    Member { address: addr(address), present: 1, ..hop }
+fn way_to(address: IpAddr, input: &Input<'_>) -> Member {
+    let Hop { ifindex, destination, source, mtu } =
+        input.host.next_hops.get(&address).copied().unwrap_or_default();
+    Member { address, ifindex, destination, source, present: 1, mtu, reserved: 0 }
 }
 
 /// Labels in the rings of rules in force, which packets may be reading, and in live exceptions.

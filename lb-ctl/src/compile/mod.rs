@@ -15,15 +15,15 @@ pub mod ring;
 mod services;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{AddressFlags, Member, Root, RuleKey};
-use lb_common::units::{Addr, MemberId, Port, Target};
+use lb_common::abi::{AddressFlags, Root};
+use lb_common::units::{MemberId, Port, Target};
 
 use crate::config::model::{Config, Protocol, Rule};
 use crate::dataplane::Limits;
 use crate::health::ProbeKey;
-use crate::state::MapState;
+use crate::state::{MapState, RuleKey};
 
 pub use health::{Accepting, accepting};
 pub use services::health_words;
@@ -31,7 +31,7 @@ pub use services::health_words;
 /// A frontend port: what names a rule towards clients, whatever the file calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Service {
-    pub address: Addr,
+    pub address: IpAddr,
     pub port: Port,
     /// IP protocol number.
     pub protocol: u8,
@@ -48,7 +48,7 @@ impl Service {
     #[must_use]
     pub fn named_by(config: &Config, rule: &Rule) -> Self {
         Self {
-            address: addr(config.frontend_of(rule).address),
+            address: config.frontend_of(rule).address,
             port: Port::new(rule.port),
             protocol: number(rule.protocol),
         }
@@ -59,9 +59,22 @@ impl Service {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
     /// Addresses of the host itself.
-    pub own: BTreeSet<Ipv4Addr>,
-    /// Next hops of members; the address within is not looked at. Absent while not known.
-    pub next_hops: BTreeMap<Ipv4Addr, Member>,
+    pub own: BTreeSet<IpAddr>,
+    /// Next hops of members. Absent while not known.
+    pub next_hops: BTreeMap<IpAddr, Hop>,
+}
+
+/// The way to a member.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hop {
+    /// Interface that leads to it.
+    pub ifindex: u32,
+    /// Hardware address of the next host.
+    pub destination: [u8; 6],
+    /// Hardware address of our interface.
+    pub source: [u8; 6],
+    /// Longest IP packet that the interface sends.
+    pub mtu: u32,
 }
 
 /// All that the maps follow from.
@@ -87,10 +100,11 @@ pub enum Refusal {
     #[error("{what} do not fit: {needed} are needed, {room} fit\n  start lbctl serve with a larger {option}")]
     NoRoom { what: &'static str, needed: u64, room: u64, option: &'static str },
     #[error(
-        "{member}:{port} still serves connections that came through {old}, and would now answer for {new}\n  \
-         wait until they have ended (lbctl status shows how many), or use another backendPort"
+        "{} still serves connections that came through {old}, and would now answer for {new}\n  \
+         wait until they have ended (lbctl status shows how many), or use another backendPort",
+        SocketAddr::new(*member, *port)
     )]
-    StillCarried { member: Ipv4Addr, port: u16, old: String, new: String },
+    StillCarried { member: IpAddr, port: u16, old: String, new: String },
 }
 
 /// Computes the maps. Deterministic: the same input gives the same output.
@@ -107,12 +121,12 @@ pub fn compile(input: &Input<'_>) -> Result<MapState, Refusal> {
 }
 
 /// Member labels by address.
-pub(crate) type Labels = BTreeMap<Ipv4Addr, MemberId>;
+pub(crate) type Labels = BTreeMap<IpAddr, MemberId>;
 
-fn addresses(input: &Input<'_>) -> BTreeMap<Addr, AddressFlags> {
-    let mut addresses = BTreeMap::<Addr, AddressFlags>::new();
-    let mut add = |address: Ipv4Addr, flag| {
-        let flags = addresses.entry(addr(address)).or_default();
+fn addresses(input: &Input<'_>) -> BTreeMap<IpAddr, AddressFlags> {
+    let mut addresses = BTreeMap::<IpAddr, AddressFlags>::new();
+    let mut add = |address: IpAddr, flag| {
+        let flags = addresses.entry(address).or_default();
         *flags = flags.with(flag);
     };
     for frontend in input.config.frontends() {
@@ -134,18 +148,6 @@ fn root(input: &Input<'_>, state: &MapState) -> Root {
         mark_life: observed.mark_life.max(longest / 4 + 1),
         ..observed
     }
-}
-
-/// An address as the data plane has it.
-#[must_use]
-pub fn addr(address: Ipv4Addr) -> Addr {
-    Addr::from_wire(address.octets())
-}
-
-/// An address as people have it.
-#[must_use]
-pub fn ipv4(address: Addr) -> Ipv4Addr {
-    Ipv4Addr::from(address.wire())
 }
 
 /// The IP protocol number.

@@ -4,13 +4,14 @@
 //! entries; what is computed here on the way is not much more.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Owner, Reverse, ReverseKey, Rule, RuleKey};
-use lb_common::units::{Addr, MemberId, Port, Target};
+use lb_common::abi::{Owner, ReverseKey, Rule};
+use lb_common::units::{MemberId, Port, Target};
 
 use super::backends::members_of_rings;
-use super::{Input, Labels, Refusal, Service, addr, ipv4};
-use crate::state::MapState;
+use super::{Input, Labels, Refusal, Service};
+use crate::state::{MapState, Reverse, RuleKey};
 
 /// What replies of a member may come from: a frontend by port and protocol at the member.
 type Mapping = BTreeMap<(Port, u8), Reverse>;
@@ -57,7 +58,7 @@ impl Kind {
 const NO_GROUP: u32 = 0;
 
 /// What a group stands for: frontends by port and protocol at the member.
-type Frontends = BTreeMap<(Port, u8), (Addr, Port)>;
+type Frontends = BTreeMap<(Port, u8), (IpAddr, Port)>;
 
 /// Numbers of groups.
 struct Groups {
@@ -125,12 +126,12 @@ fn kinds(
     services: &BTreeMap<Service, Reverse>,
     pools: &[Mapping],
     state: &MapState,
-) -> Result<BTreeMap<Addr, (MemberId, Kind)>, Refusal> {
-    let mut kinds: BTreeMap<Addr, (MemberId, Kind)> =
+) -> Result<BTreeMap<IpAddr, (MemberId, Kind)>, Refusal> {
+    let mut kinds: BTreeMap<IpAddr, (MemberId, Kind)> =
         state.members.iter().map(|(&label, member)| (member.address, (label, Kind::default()))).collect();
     for (index, pool) in input.config.pools().iter().enumerate() {
         for backend in &pool.backends {
-            if let Some((_, kind)) = kinds.get_mut(&addr(backend.address)) {
+            if let Some((_, kind)) = kinds.get_mut(&backend.address) {
                 kind.pools.insert(index);
             }
         }
@@ -144,7 +145,7 @@ fn kinds(
         let there = configured.unwrap_or_else(|| kind.carried.entry(key).or_insert(*reverse));
         if there != reverse {
             return Err(Refusal::StillCarried {
-                member: ipv4(address),
+                member: address,
                 port: target.port.get(),
                 old: name(reverse),
                 new: name(there),
@@ -155,7 +156,7 @@ fn kinds(
 }
 
 fn name(reverse: &Reverse) -> String {
-    format!("{}:{}", ipv4(reverse.address), reverse.port.get())
+    SocketAddr::new(reverse.address, reverse.port.get()).to_string()
 }
 
 /// Targets of live exceptions, and those of views in force that the file does not give any more.
@@ -189,7 +190,7 @@ fn in_use(input: &Input<'_>, labels: &Labels) -> Vec<(Service, Target)> {
 }
 
 /// The member's address, if the maps send replies of this target back through the service.
-fn answers(maps: &MapState, service: Service, target: Target) -> Option<Addr> {
+fn answers(maps: &MapState, service: Service, target: Target) -> Option<IpAddr> {
     let address = maps.members.get(&target.member)?.address;
     let group = maps.owners.get(&address)?.group;
     let key = ReverseKey { group, port: target.port, protocol: service.protocol, reserved: 0 };

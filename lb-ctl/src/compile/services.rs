@@ -1,19 +1,18 @@
 //! Rules: views, rings, health sets, and the transition from one view to another.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use lb_common::abi::{Mode, Rule, RuleKey, SLOTS_PER_WORD, View};
+use lb_common::abi::{Mode, Rule, SLOTS_PER_WORD, View};
 use lb_common::units::{MemberId, Port};
 
 use super::access::{self, Lists};
 use super::regions::Regions;
 use super::ring::{self, RingKey};
-use super::{Input, Labels, Refusal, Service, health, ipv4};
+use super::{Input, Labels, Refusal, Service, health};
 use crate::config::model::{self, Config, Distribution, NoHealthyBackends, Pool};
 use crate::health::ProbeKey;
-use crate::state::MapState;
+use crate::state::{MapState, RuleKey};
 use crate::units;
 
 /// Fills in rules, rings and health.
@@ -145,7 +144,7 @@ fn build_ring(input: &Input<'_>, labels: &Labels, pool: &Pool) -> Arc<Vec<Member
         .iter()
         .filter(|backend| backend.weight > 0)
         .map(|backend| ring::Member {
-            address: IpAddr::V4(backend.address),
+            address: backend.address,
             weight: backend.weight,
             id: labels[&backend.address].0,
         })
@@ -169,8 +168,7 @@ pub fn health_words(
     observed: &MapState,
     key: Option<&ProbeKey>,
 ) -> Vec<(u32, u64)> {
-    let labels: Labels =
-        observed.members.iter().map(|(&label, member)| (ipv4(member.address), label)).collect();
+    let labels: Labels = observed.members.iter().map(|(&label, member)| (member.address, label)).collect();
     let in_force = in_force(observed);
     let mut done = BTreeSet::new();
     let mut all = Vec::new();

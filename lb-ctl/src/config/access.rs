@@ -1,5 +1,7 @@
 //! Access lists: what is written, first match first, and the same as longest-prefix verdicts.
 
+use std::net::IpAddr;
+
 use super::model::Prefix;
 
 /// Who may use a rule.
@@ -43,10 +45,11 @@ pub enum AppliesTo {
 
 impl Access {
     /// `entries` in their order: the first whose prefix has the source in it counts, and where none
-    /// has, nobody gets in (S-SEC-1, S-SEC-3).
+    /// has, nobody gets in (S-SEC-1, S-SEC-3). Those of another family than the frontend's count
+    /// for nothing, so that one list serves both frontends of a dual-stack service.
     #[must_use]
-    pub fn new(entries: Vec<Entry>, applies_to: AppliesTo) -> Self {
-        let flat = flatten(&entries);
+    pub fn new(entries: Vec<Entry>, applies_to: AppliesTo, frontend: IpAddr) -> Self {
+        let flat = flatten(&entries, frontend);
         Self { entries, applies_to, flat }
     }
 
@@ -91,8 +94,9 @@ impl Access {
 /// Drops an entry that an earlier one covers, as it never counts. Of those that are left, the
 /// narrower of two that overlap is the earlier one, so that the longest match is the first match.
 /// Of these, one that says what would be said without it is left out as well.
-fn flatten(entries: &[Entry]) -> Flat {
-    let mut outermost_first: Vec<usize> = (0..entries.len()).collect();
+fn flatten(entries: &[Entry], frontend: IpAddr) -> Flat {
+    let concerned = |&index: &usize| entries[index].prefix.address.is_ipv4() == frontend.is_ipv4();
+    let mut outermost_first: Vec<usize> = (0..entries.len()).filter(concerned).collect();
     outermost_first.sort_unstable_by_key(|&index| (entries[index].prefix, index));
     let mut flat = Flat::default();
     // The entries around the present one, each inside the one before it.
@@ -129,6 +133,13 @@ mod tests {
     use super::Verdict::{Allow, Deny};
     use super::*;
 
+    const FRONTEND: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10));
+
+    fn ipv4(address: IpAddr) -> Ipv4Addr {
+        let IpAddr::V4(address) = address else { unreachable!("prefixes here are IPv4") };
+        address
+    }
+
     fn prefix(text: &str) -> Prefix {
         let (address, length) = text.split_once('/').unwrap();
         Prefix { address: address.parse().unwrap(), length: length.parse().unwrap() }
@@ -136,7 +147,7 @@ mod tests {
 
     fn access(entries: &[(Verdict, &str)]) -> Access {
         let entry = |&(verdict, text): &(Verdict, &str)| Entry { verdict, prefix: prefix(text) };
-        Access::new(entries.iter().map(entry).collect(), AppliesTo::AllPackets)
+        Access::new(entries.iter().map(entry).collect(), AppliesTo::AllPackets, FRONTEND)
     }
 
     fn verdicts(entries: &[(Verdict, &str)]) -> Vec<(Verdict, String)> {
@@ -184,13 +195,28 @@ mod tests {
     }
 
     #[test]
+    fn one_list_serves_both_families() {
+        let list = [(Allow, "0.0.0.0/0"), (Deny, "2001:db8:1::/48"), (Allow, "2001:db8::/32")];
+        let of = |frontend: &str| {
+            let entry = |&(verdict, text): &(Verdict, &str)| Entry { verdict, prefix: prefix(text) };
+            let entries = list.iter().map(entry).collect();
+            Access::new(entries, AppliesTo::AllPackets, frontend.parse().unwrap())
+        };
+        assert!(of("203.0.113.10").is_open());
+        let v6 = of("2001:db8::10");
+        let verdicts = [(prefix("2001:db8::/32"), Allow), (prefix("2001:db8:1::/48"), Deny)];
+        assert_eq!(v6.verdicts(), verdicts);
+        assert_eq!(v6.entries().len(), 3);
+    }
+
+    #[test]
     fn a_long_list_is_flattened_at_once() {
         let entry = |number: u32| Entry {
             verdict: if number.is_multiple_of(3) { Deny } else { Allow },
-            prefix: Prefix { address: Ipv4Addr::from_bits(number << 8), length: 24 },
+            prefix: Prefix { address: Ipv4Addr::from_bits(number << 8).into(), length: 24 },
         };
         let begun = Instant::now();
-        let access = Access::new((0..262_144).rev().map(entry).collect(), AppliesTo::AllPackets);
+        let access = Access::new((0..262_144).rev().map(entry).collect(), AppliesTo::AllPackets, FRONTEND);
         assert_eq!(access.verdicts().len(), 262_144 * 2 / 3);
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
@@ -205,7 +231,8 @@ mod tests {
     }
 
     fn covers(prefix: Prefix, source: Ipv4Addr) -> bool {
-        (0..prefix.length).all(|bit| (prefix.address.to_bits() ^ source.to_bits()) << bit >> 31 == 0)
+        let IpAddr::V4(network) = prefix.address else { return false };
+        (0..prefix.length).all(|bit| (network.to_bits() ^ source.to_bits()) << bit >> 31 == 0)
     }
 
     /// Prefixes of 192.0.2.0/28 and of everything around it, so that most of them overlap.
@@ -214,14 +241,17 @@ mod tests {
         (any::<bool>(), length, 0..16u32).prop_map(|(allow, length, low)| {
             let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
             let address = Ipv4Addr::from_bits((0xc000_0200 | low) & mask);
-            Entry { verdict: if allow { Allow } else { Deny }, prefix: Prefix { address, length } }
+            Entry {
+                verdict: if allow { Allow } else { Deny },
+                prefix: Prefix { address: address.into(), length },
+            }
         })
     }
 
     proptest! {
         #[test]
         fn the_longest_match_is_the_first_match(entries in prop::collection::vec(entry(), 0..24)) {
-            let access = Access::new(entries.clone(), AppliesTo::AllPackets);
+            let access = Access::new(entries.clone(), AppliesTo::AllPackets, FRONTEND);
             let around = (0xc000_01f0..0xc000_0240).chain([0, u32::MAX, 0x8000_0000, 0xc000_0000]);
             for source in around.map(Ipv4Addr::from_bits) {
                 prop_assert_eq!(
@@ -232,11 +262,11 @@ mod tests {
 
         #[test]
         fn no_verdict_says_what_the_one_around_it_says(entries in prop::collection::vec(entry(), 0..24)) {
-            let access = Access::new(entries, AppliesTo::AllPackets);
+            let access = Access::new(entries, AppliesTo::AllPackets, FRONTEND);
             for &(prefix, verdict) in access.verdicts() {
                 let mut wider = access.verdicts().to_vec();
                 wider.retain(|(other, _)| other.length < prefix.length);
-                prop_assert_ne!(longest_match(&wider, prefix.address), verdict);
+                prop_assert_ne!(longest_match(&wider, ipv4(prefix.address)), verdict);
             }
         }
     }

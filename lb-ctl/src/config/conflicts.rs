@@ -2,7 +2,7 @@
 //! each item, and reports the later of two that contradict each other.
 
 use std::collections::{HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::error::{Place, Report, quoted};
 use super::fields::At;
@@ -13,7 +13,7 @@ use super::words::Word;
 
 /// Two frontends with one address would be one frontend with two names.
 pub(super) fn frontends(frontends: &[RawFrontend], report: &mut Report<'_>) {
-    let mut seen: HashMap<Ipv4Addr, (&RawFrontend, Place)> = HashMap::new();
+    let mut seen: HashMap<IpAddr, (&RawFrontend, Place)> = HashMap::new();
     for frontend in frontends {
         let Some(At { place, value: address }) = frontend.address else {
             continue;
@@ -33,10 +33,10 @@ pub(super) fn frontends(frontends: &[RawFrontend], report: &mut Report<'_>) {
 
 /// A backend is in its pool once, and is no frontend: packets to it would never leave.
 pub(super) fn members(pools: &[RawPool], frontends: &[RawFrontend], report: &mut Report<'_>) {
-    let frontends: HashMap<Ipv4Addr, &RawFrontend> =
+    let frontends: HashMap<IpAddr, &RawFrontend> =
         frontends.iter().filter_map(|frontend| Some((frontend.address.as_ref()?.value, frontend))).collect();
     for pool in pools {
-        let mut seen: HashMap<Ipv4Addr, Place> = HashMap::new();
+        let mut seen: HashMap<IpAddr, Place> = HashMap::new();
         for backend in &pool.backends {
             let Some(At { place, value: address }) = backend.address else {
                 continue;
@@ -59,6 +59,31 @@ pub(super) fn members(pools: &[RawPool], frontends: &[RawFrontend], report: &mut
                 seen.insert(address, place);
             }
         }
+    }
+}
+
+/// A rule's frontend and its backends are of one address family: nothing here translates between
+/// the two.
+pub(super) fn families(config: &RawConfig, targets: &[Target], report: &mut Report<'_>) {
+    for (rule, target) in config.rules.iter().zip(targets) {
+        let frontend = target.frontend.and_then(|at| config.frontends.get(at));
+        let Some(frontend) = frontend.and_then(|frontend| frontend.address) else { continue };
+        let Some(pool) = target.pool.and_then(|at| config.pools.get(at)) else { continue };
+        let mut backends = pool.backends.iter().filter_map(|backend| backend.address);
+        let Some(stranger) = backends.find(|it| it.value.is_ipv4() != frontend.value.is_ipv4()) else {
+            continue;
+        };
+        let Some(place) = rule.pool.as_ref().map(|pool| pool.place) else { continue };
+        let (ours, theirs) = if frontend.value.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+        let message = format!(
+            "the frontend is {ours} ({}) and backend {} of pool {} ({}) is {theirs}; addresses are not \
+             translated between the two: give the rule a pool of {ours} backends",
+            frontend.value,
+            stranger.value,
+            named(pool.name.as_ref()),
+            report.refer(place, stranger.place),
+        );
+        report.add(place, format!("rules[{}].pool", rule.index), message);
     }
 }
 
@@ -91,7 +116,7 @@ pub(super) fn backend_ports(config: &RawConfig, targets: &[Target], report: &mut
     // Only rules with the same protocol and backend port can meet; first those of one pool, then
     // those whose pools have a backend in common.
     let mut by_pool: HashMap<(Protocol, u16, usize), &RawRule> = HashMap::new();
-    let mut by_backend: HashMap<(Protocol, u16, Ipv4Addr), &RawRule> = HashMap::new();
+    let mut by_backend: HashMap<(Protocol, u16, IpAddr), &RawRule> = HashMap::new();
     for (rule, target) in config.rules.iter().zip(targets) {
         let (Some(protocol), Some(port), Some(pool)) = (rule.protocol, rule.backend_port, target.pool) else {
             continue;
@@ -147,8 +172,8 @@ fn clash(
 }
 
 /// Most addresses are in one pool, and rules of different pools cannot meet there.
-fn in_several_pools(pools: &[RawPool]) -> HashSet<Ipv4Addr> {
-    let mut first_pool: HashMap<Ipv4Addr, usize> = HashMap::new();
+fn in_several_pools(pools: &[RawPool]) -> HashSet<IpAddr> {
+    let mut first_pool: HashMap<IpAddr, usize> = HashMap::new();
     let mut shared = HashSet::new();
     for (position, pool) in pools.iter().enumerate() {
         for address in pool.backends.iter().filter_map(|backend| backend.address.as_ref()) {

@@ -1,6 +1,6 @@
 //! The validated configuration. Only `validate` can build a [`Config`], and nothing can change one.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::access::Access;
@@ -82,7 +82,7 @@ pub enum XdpMode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frontend {
     pub name: String,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// Backends that serve the same thing.
@@ -100,7 +100,7 @@ pub struct Pool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
     pub name: String,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Share of the ring relative to the other members; 0 takes no new connections.
     pub weight: u16,
     pub admin_state: AdminState,
@@ -186,20 +186,39 @@ pub enum Distribution {
     SourceIpProtocol,
 }
 
-/// An IPv4 prefix without host bits.
+/// A prefix without host bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix {
-    pub address: Ipv4Addr,
-    /// 0..=32.
+    pub address: IpAddr,
+    /// 0..=32, or 0..=128.
     pub length: u8,
 }
 
 impl Prefix {
+    /// The prefix that holds one address alone.
+    #[must_use]
+    pub fn host(address: IpAddr) -> Self {
+        Self { address, length: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
+    /// The address without the bits behind the prefix.
+    #[must_use]
+    pub fn network(self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.length)).unwrap_or(0);
+                Ipv4Addr::from_bits(address.to_bits() & mask).into()
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0);
+                Ipv6Addr::from_bits(address.to_bits() & mask).into()
+            }
+        }
+    }
+
     /// Whether every address of `other` is one of ours.
     #[must_use]
     pub fn covers(self, other: Self) -> bool {
-        let host_bits = 32 - u32::from(self.length);
-        let network = |prefix: Self| prefix.address.to_bits().checked_shr(host_bits).unwrap_or(0);
-        self.length <= other.length && network(self) == network(other)
+        self.length <= other.length && self.network() == Self { length: self.length, ..other }.network()
     }
 }

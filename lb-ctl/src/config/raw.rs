@@ -2,7 +2,7 @@
 //! anything else yet. A field that is `None` although a rule, pool, ... must have it has its
 //! mistake in the report already.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::access::{AppliesTo, Entry};
@@ -34,7 +34,7 @@ pub(super) struct RawInterface {
 pub(super) struct RawFrontend {
     pub(super) index: usize,
     pub(super) name: Option<At<String>>,
-    pub(super) address: Option<At<Ipv4Addr>>,
+    pub(super) address: Option<At<IpAddr>>,
 }
 
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(super) struct RawPool {
 pub(super) struct RawBackend {
     pub(super) index: usize,
     pub(super) name: Option<At<String>>,
-    pub(super) address: Option<At<Ipv4Addr>>,
+    pub(super) address: Option<At<IpAddr>>,
     /// `None`: the default.
     pub(super) weight: Option<At<u16>>,
     pub(super) admin_state: AdminState,

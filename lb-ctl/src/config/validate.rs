@@ -25,6 +25,7 @@ impl RawConfig {
             members(pool, report);
         }
         conflicts::members(&self.pools, &self.frontends, report);
+        conflicts::families(&self, &targets, report);
         conflicts::frontend_ports(&self, &targets, report);
         conflicts::backend_ports(&self, &targets, report);
         for rule in &self.rules {
@@ -92,6 +93,7 @@ fn build(raw: RawConfig, targets: Vec<Target>) -> Config {
             access: Access::new(
                 priorities::in_order(rule.access),
                 rule.access_applies_to.map_or_else(AppliesTo::default, At::into_value),
+                raw.frontends.get(target.frontend?)?.address?.value,
             ),
         })
     };

@@ -1,6 +1,6 @@
 //! Single values: text to type, or a message that says what would have been right.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use super::error::quoted;
@@ -127,37 +127,60 @@ pub(super) fn port(scalar: &Scalar<'_>) -> Result<u16, String> {
 }
 
 /// An address that a host can have.
-pub(super) fn address(scalar: &Scalar<'_>) -> Result<Ipv4Addr, String> {
+pub(super) fn address(scalar: &Scalar<'_>) -> Result<IpAddr, String> {
     let text = &*scalar.text;
-    let Ok(address) = text.parse::<Ipv4Addr>() else {
+    let Ok(address) = text.parse::<IpAddr>() else {
         return Err(no_address(text));
     };
-    let first = address.octets()[0];
-    let kind = match first {
-        0 => "no host's address (0.0.0.0/8)",
-        127 => "a loopback address (127.0.0.0/8), which never arrives by a network",
-        224..=239 => "a multicast address (224.0.0.0/4)",
-        _ if address.is_broadcast() => "the broadcast address",
-        240..=255 => "reserved (240.0.0.0/4)",
-        _ => return Ok(address),
+    let kind = match address {
+        IpAddr::V4(address) => no_host_ipv4(address),
+        IpAddr::V6(address) => no_host_ipv6(address),
     };
-    Err(format!("{address} is {kind}; write the address of one host"))
+    match kind {
+        None => Ok(address),
+        Some(kind) => Err(format!("{address} is {kind}; write the address of one host")),
+    }
+}
+
+fn no_host_ipv4(address: Ipv4Addr) -> Option<&'static str> {
+    match address.octets()[0] {
+        0 => Some("no host's address (0.0.0.0/8)"),
+        127 => Some("a loopback address (127.0.0.0/8), which never arrives by a network"),
+        224..=239 => Some("a multicast address (224.0.0.0/4)"),
+        _ if address.is_broadcast() => Some("the broadcast address"),
+        240..=255 => Some("reserved (240.0.0.0/4)"),
+        _ => None,
+    }
+}
+
+fn no_host_ipv6(address: Ipv6Addr) -> Option<&'static str> {
+    if address.is_unspecified() {
+        Some("no host's address (::)")
+    } else if address.is_loopback() {
+        Some("the loopback address, which never arrives by a network")
+    } else if address.is_multicast() {
+        Some("a multicast address (ff00::/8)")
+    } else if address.is_unicast_link_local() {
+        Some("a link-local address (fe80::/10), which no router forwards")
+    } else if address.to_ipv4_mapped().is_some() {
+        Some("an IPv4 address in IPv6 form (::ffff:0:0/96), which never arrives by a network")
+    } else {
+        None
+    }
 }
 
 fn no_address(text: &str) -> String {
     let shown = quoted(text);
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return format!(
-            "{shown} is an IPv6 address, which is not available in this version; write an IPv4 address"
-        );
+    if text.contains('%') {
+        return format!("{shown} has a zone; write the address alone");
     }
     if text.contains('/') {
         return format!("{shown} is a prefix; write one address");
     }
-    if text.parse::<std::net::SocketAddr>().is_ok() {
+    if text.starts_with('[') || text.parse::<std::net::SocketAddr>().is_ok() {
         return format!("{shown} has a port; write the address alone, ports belong to rules and probes");
     }
-    format!("{shown} is not an IPv4 address such as 10.0.1.11; host names are not looked up")
+    format!("{shown} is not an address such as 10.0.1.11 or fd00:1::11; host names are not looked up")
 }
 
 /// A prefix without host bits, or one address.
@@ -167,33 +190,36 @@ pub(super) fn prefix(scalar: &Scalar<'_>) -> Result<Prefix, String> {
         Some((address, length)) => (address, Some(length)),
         None => (text, None),
     };
-    let Ok(address) = address.parse::<Ipv4Addr>() else {
-        return Err(if address.parse::<Ipv6Addr>().is_ok() {
-            format!("{} is IPv6, which is not available in this version", quoted(text))
-        } else {
-            format!("{} is not a prefix such as 198.51.100.0/24; 0.0.0.0/0 is everybody", quoted(text))
-        });
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return Err(format!(
+            "{} is not a prefix such as 198.51.100.0/24 or 2001:db8::/32; 0.0.0.0/0 and ::/0 are everybody",
+            quoted(text)
+        ));
     };
+    let whole = Prefix::host(address).length;
     let length = match length {
         None if address.is_unspecified() => {
-            return Err("0.0.0.0 alone is nobody; write 0.0.0.0/0 for everybody".to_owned());
+            return Err(format!("{address} alone is nobody; write {address}/0 for everybody"));
         }
-        None => 32,
+        None => whole,
         Some(digits) => match digits.parse::<u8>() {
-            Ok(length @ 0..=32) if !digits.starts_with('+') => length,
+            Ok(length) if length <= whole && !digits.starts_with('+') => length,
             _ => {
-                return Err(format!("{} has no prefix length from 0 to 32 behind the slash", quoted(text)));
+                return Err(format!(
+                    "{} has no prefix length from 0 to {whole} behind the slash",
+                    quoted(text)
+                ));
             }
         },
     };
-    let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-    let network = Ipv4Addr::from_bits(address.to_bits() & mask);
+    let prefix = Prefix { address, length };
+    let network = prefix.network();
     if network != address {
         return Err(format!(
-            "{address}/{length} has bits set behind the prefix; write {network}/{length} for the network or {address}/32 for the host"
+            "{address}/{length} has bits set behind the prefix; write {network}/{length} for the network or {address}/{whole} for the host"
         ));
     }
-    Ok(Prefix { address, length })
+    Ok(prefix)
 }
 
 /// What an HTTP probe asks for; a relative path is accepted (S-PRB-17) and gets its slash.

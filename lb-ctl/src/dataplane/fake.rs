@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lb_common::abi::{Counter, FlowKey, FlowWord, RuleStats, SLOTS_PER_WORD, map, sieve};
+use lb_common::abi::{Counter, FlowWord, RuleStats, SLOTS_PER_WORD, map, sieve};
 use lb_common::reason::{Event, Reason};
 use lb_common::units::MemberId;
 
 use super::{Attachment, Change, Counters, Dataplane, Error, FlowTable, Limits, fresh, named};
 use crate::config::model::XdpMode;
-use crate::state::MapState;
+use crate::state::{AccessEntry, FlowKey, MapState, RuleKey};
 
 /// A handle to one such data plane: a test keeps a clone and looks behind the controller's back.
 #[derive(Debug, Clone)]
@@ -163,18 +163,21 @@ impl Memory {
             Change::Reverse(key, reverse) => put(&mut state.reverse, *key, *reverse),
             Change::NewStats(number) => drop(self.rule_stats.remove(number)),
         }
-        if self.state.access.len() > self.limits.access as usize {
-            if let Change::Access(entry, _) = change {
+        // Each family has maps of its own.
+        if let Change::Access(entry, _) = change {
+            let ours = |other: &&AccessEntry| other.address.is_ipv4() == entry.address.is_ipv4();
+            if self.state.access.keys().filter(ours).count() > self.limits.access as usize {
                 self.state.access.remove(entry);
+                return Err(full(map::ACCESS, change));
             }
-            return Err(full(map::ACCESS, change));
         }
         // Two epochs lie beside each other.
-        if self.state.rules.len() > 2 * self.limits.rules as usize {
-            if let Change::Rule(key, _) = change {
+        if let Change::Rule(key, _) = change {
+            let ours = |other: &&RuleKey| other.address.is_ipv4() == key.address.is_ipv4();
+            if self.state.rules.keys().filter(ours).count() > 2 * self.limits.rules as usize {
                 self.state.rules.remove(key);
+                return Err(full(map::RULES, change));
             }
-            return Err(full(map::RULES, change));
         }
         Ok(())
     }
@@ -276,10 +279,12 @@ impl Dataplane for Fake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lb_common::abi::{Rule, RuleKey, View};
-    use lb_common::units::Addr;
+    use lb_common::abi::{Rule, View};
+    use lb_common::units::Port;
 
-    use crate::state::AccessEntry;
+    fn key(epoch: u8) -> RuleKey {
+        RuleKey { address: [203, 0, 113, 10].into(), port: Port::new(80), protocol: 6, epoch }
+    }
 
     #[test]
     fn only_what_a_rule_names_is_read_back() {
@@ -297,7 +302,7 @@ mod tests {
             ..View::default()
         };
         let rule = Rule { current: view, ..Rule::default() };
-        fake.write(&Change::Rule(RuleKey::default(), Some(rule))).unwrap();
+        fake.write(&Change::Rule(key(0), Some(rule))).unwrap();
         let state = fake.read().unwrap();
         assert_eq!(state.rings, BTreeMap::from([(8, ring)]));
         assert_eq!(state.health, BTreeMap::from([(2, 0b1000)]));
@@ -307,17 +312,17 @@ mod tests {
     fn there_is_no_more_room_than_the_limits_say() {
         let mut fake =
             Fake::new(Limits { slots: 8, health_words: 1, rules: 1, confirmed: 1, pending: 1, access: 1 });
-        let rule = |epoch| Change::Rule(RuleKey { epoch, ..RuleKey::default() }, Some(Rule::default()));
+        let rule = |epoch| Change::Rule(key(epoch), Some(Rule::default()));
         fake.write(&rule(0)).unwrap();
         fake.write(&rule(1)).unwrap();
         let error = fake.write(&rule(2)).unwrap_err().to_string();
-        assert!(error.starts_with("map lb_rules: cannot write the rule 0.0.0.0:0"), "{error}");
+        assert!(error.starts_with("map lb_rules: cannot write the rule 203.0.113.10 port 80"), "{error}");
         assert!(error.ends_with("it has no room for that"), "{error}");
         assert_eq!(fake.read().unwrap().rules.len(), 2);
         fake.write(&Change::Ring(4, Arc::new(vec![MemberId(1); 5]))).unwrap_err();
         fake.write(&Change::Ring(2, Arc::new(vec![MemberId(1); 2]))).unwrap_err();
         fake.write(&Change::Health(1, 1)).unwrap_err();
-        let prefix = |length| AccessEntry { list: 2, address: Addr::default(), length };
+        let prefix = |length| AccessEntry { list: 2, address: key(0).address, length };
         fake.write(&Change::Access(prefix(0), Some(1))).unwrap();
         fake.write(&Change::Access(prefix(0), Some(0))).unwrap();
         fake.write(&Change::Access(prefix(1), Some(1))).unwrap_err();

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lb_common::abi::{FlowKey, FlowWord, RuleStats};
+use lb_common::abi::{FlowWord, RuleStats};
 use lb_common::units::MemberId;
 
 use super::{Attachment, Change, Counters, Dataplane, Error, FlowTable, Limits};
 use crate::config::model::XdpMode;
-use crate::state::MapState;
+use crate::state::{FlowKey, MapState};
 
 /// Another data plane, some of whose writes fail.
 #[derive(Debug)]

@@ -10,18 +10,15 @@ pub mod fresh;
 mod named;
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use lb_common::abi::sieve;
-use lb_common::abi::{
-    AddressFlags, Counter, FlowKey, FlowWord, Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey,
-    RuleStats,
-};
-use lb_common::units::{Addr, MemberId};
+use lb_common::abi::{AddressFlags, Counter, FlowWord, Owner, ReverseKey, Root, Rule, RuleStats};
+use lb_common::units::MemberId;
 
 use crate::config::model::XdpMode;
-use crate::state::{AccessEntry, MapState};
+use crate::state::{AccessEntry, FlowKey, MapState, Member, Reverse, RuleKey};
 
 /// One write. `None` deletes; deleting what is not there is no error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +27,7 @@ pub enum Change {
     Root(Root),
     Sieve(Box<[u64; sieve::WORDS]>),
     Rule(RuleKey, Option<Rule>),
-    Address(Addr, Option<AddressFlags>),
+    Address(IpAddr, Option<AddressFlags>),
     /// A prefix of an access list and its verdict.
     Access(AccessEntry, Option<u32>),
     /// A ring from its first slot on.
@@ -39,7 +36,7 @@ pub enum Change {
     Health(u32, u64),
     /// A member; deleting one also begins its count of connections anew.
     Member(MemberId, Option<Member>),
-    Owner(Addr, Option<Owner>),
+    Owner(IpAddr, Option<Owner>),
     Reverse(ReverseKey, Option<Reverse>),
     /// Begins the statistics of a number anew.
     NewStats(u32),
@@ -53,16 +50,16 @@ impl fmt::Display for Change {
             Self::Sieve(_) => write!(f, "sieve"),
             Self::Rule(key, _) => {
                 let (port, protocol, epoch) = (key.port.get(), key.protocol, key.epoch);
-                write!(f, "rule {}:{port}, protocol {protocol}, epoch {epoch}", ipv4(key.address))
+                write!(f, "rule {} port {port}, protocol {protocol}, epoch {epoch}", key.address)
             }
-            Self::Address(address, _) => write!(f, "address {}", ipv4(*address)),
+            Self::Address(address, _) => write!(f, "address {address}"),
             Self::Access(entry, _) => {
-                write!(f, "prefix {}/{} of list {}", ipv4(entry.address), entry.length, entry.list)
+                write!(f, "prefix {}/{} of list {}", entry.address, entry.length, entry.list)
             }
             Self::Ring(base, slots) => write!(f, "ring of {} slots from {base} on", slots.len()),
             Self::Health(word, _) => write!(f, "health word {word}"),
             Self::Member(id, _) => write!(f, "member {}", id.0),
-            Self::Owner(address, _) => write!(f, "owner of {}", ipv4(*address)),
+            Self::Owner(address, _) => write!(f, "owner of {address}"),
             Self::NewStats(number) => write!(f, "statistics {number}"),
             Self::Reverse(key, _) => {
                 write!(
@@ -75,10 +72,6 @@ impl fmt::Display for Change {
             }
         }
     }
-}
-
-fn ipv4(address: Addr) -> Ipv4Addr {
-    address.wire().into()
 }
 
 /// Why a data plane could not do as it was told.

@@ -12,7 +12,7 @@ pub mod schedule;
 mod sockets;
 mod table;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::model::{Check, Probe};
@@ -29,7 +29,7 @@ pub use table::{Event, Report};
 /// differ in name or in `noHealthyBackends` only share one, and a renamed probe keeps its state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProbeKey {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub check: Check,
     pub port: u16,
     pub interval: Duration,
@@ -39,7 +39,7 @@ pub struct ProbeKey {
 
 impl ProbeKey {
     #[must_use]
-    pub fn new(address: Ipv4Addr, probe: &Probe) -> Self {
+    pub fn new(address: IpAddr, probe: &Probe) -> Self {
         Self {
             address,
             check: probe.check.clone(),

@@ -13,7 +13,7 @@
 mod http;
 mod tcp;
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -47,7 +47,7 @@ pub struct Closing(TcpStream);
 
 /// Probes a member once.
 pub async fn run(key: &ProbeKey) -> Probed {
-    let address = SocketAddrV4::new(key.address, key.port);
+    let address = SocketAddr::new(key.address, key.port);
     let budget = Budget::starting_now(key.time_limit());
     match &key.check {
         Check::Tcp => tcp::probe(address, budget).await.into(),

@@ -88,7 +88,7 @@ mod tests {
 
     fn key(number: u32, interval: u64, timeout: u64) -> ProbeKey {
         ProbeKey {
-            address: Ipv4Addr::from_bits(0x0a00_0000 + number),
+            address: Ipv4Addr::from_bits(0x0a00_0000 + number).into(),
             check: Check::Tcp,
             port: 80,
             interval: Duration::from_secs(interval),

@@ -157,7 +157,7 @@ mod tests {
 
     fn key(number: u8) -> ProbeKey {
         ProbeKey {
-            address: Ipv4Addr::new(10, 0, 0, number),
+            address: Ipv4Addr::new(10, 0, 0, number).into(),
             check: Check::Tcp,
             port: 80,
             interval: Duration::from_secs(5),

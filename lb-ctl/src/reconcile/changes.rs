@@ -45,7 +45,7 @@ fn compare<T: PartialEq>(
 }
 
 fn frontends(old: Option<&Config>, new: &Config, lines: &mut Vec<String>) {
-    let named = |config: &Config| -> BTreeMap<String, std::net::Ipv4Addr> {
+    let named = |config: &Config| -> BTreeMap<String, std::net::IpAddr> {
         config.frontends().iter().map(|frontend| (frontend.name.clone(), frontend.address)).collect()
     };
     let (old, new) = (old.map(named).unwrap_or_default(), named(new));

@@ -303,7 +303,7 @@ pub(super) fn in_force(state: &MapState) -> BTreeMap<Service, Rule> {
 fn inherit(config: &Config, known: &HashMap<ProbeKey, bool>, observed: &MapState) -> HashMap<ProbeKey, bool> {
     let rules = in_force(observed);
     let labels: HashMap<_, _> =
-        observed.members.iter().map(|(&label, member)| (compile::ipv4(member.address), label)).collect();
+        observed.members.iter().map(|(&label, member)| (member.address, label)).collect();
     let mut healthy = HashMap::<ProbeKey, Option<bool>>::new();
     for rule in config.rules() {
         let Some(probe) = config.probe_of(rule) else { continue };

@@ -1,11 +1,10 @@
 //! Where messages, probe results and news of the network arrive, one after the other.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lb_common::abi::Member;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -14,7 +13,7 @@ use super::flows::Census;
 use super::rates::Rates;
 use super::{ApplyError, Message, Options, changes, host as facts, status};
 use crate::api::types::{Applied, Status};
-use crate::compile::{self, Host};
+use crate::compile::{Hop, Host};
 use crate::config::model::{Config, Interface, XdpMode};
 use crate::dataplane::{self, Attachment, Error};
 use crate::health::{Event as ProbeEvent, Health, Prober};
@@ -129,9 +128,9 @@ impl Desk {
     /// Has the kernel asked for the way to each member, old ones included.
     async fn find_members(&mut self, config: &Config) -> Result<(), ApplyError> {
         let wanted = config.pools().iter().flat_map(|pool| &pool.backends).map(|backend| backend.address);
-        let there = self.core.observed().members.values().map(|member| compile::ipv4(member.address));
-        let members: BTreeSet<Ipv4Addr> = wanted.chain(there).collect();
-        let snapshot = self.neighbours.track(members).await;
+        let there = self.core.observed().members.values().map(|member| member.address);
+        let members: BTreeSet<IpAddr> = wanted.chain(there).collect();
+        let snapshot = self.neighbours.track(members.into_iter().filter_map(ipv4).collect()).await;
         let snapshot =
             snapshot.map_err(|error| ApplyError::Failed(format!("asking the kernel for routes: {error}")))?;
         self.core.set_host(host(&snapshot));
@@ -237,18 +236,24 @@ impl Desk {
     }
 }
 
+pub(super) fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
 fn host(snapshot: &Snapshot) -> Host {
-    let own = snapshot.addresses.iter().map(|own| own.address).collect();
+    let own = snapshot.addresses.iter().map(|own| own.address.into()).collect();
     let hops = snapshot.next_hops.iter().filter_map(|(&address, hop)| Some((address, hop.as_ref().ok()?)));
     let next_hops = hops.map(|(address, hop)| {
-        let member = Member {
+        let hop = Hop {
             ifindex: hop.ifindex,
             destination: hop.destination_mac,
             source: hop.source_mac,
             mtu: hop.mtu,
-            ..Member::default()
         };
-        (address, member)
+        (address.into(), hop)
     });
     Host { own, next_hops: next_hops.collect() }
 }
@@ -258,9 +263,10 @@ fn interfaces(config: &Config, snapshot: &Snapshot) -> Result<Vec<(u32, XdpMode)
     if !config.interfaces().is_empty() {
         return config.interfaces().iter().map(|interface| named(interface, snapshot)).collect();
     }
-    let frontends: BTreeSet<_> = config.frontends().iter().map(|frontend| frontend.address).collect();
+    let frontends: BTreeSet<_> =
+        config.frontends().iter().filter_map(|frontend| ipv4(frontend.address)).collect();
     let members: BTreeSet<_> =
-        config.pools().iter().flat_map(|pool| &pool.backends).map(|b| b.address).collect();
+        config.pools().iter().flat_map(|pool| &pool.backends).filter_map(|b| ipv4(b.address)).collect();
     let found = snapshot.interfaces_toward(&frontends, &members);
     Ok(found.into_iter().map(|ifindex| (ifindex, XdpMode::Auto)).collect())
 }

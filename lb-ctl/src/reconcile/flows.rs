@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lb_common::abi::{FlowKey, FlowWord};
+use lb_common::abi::FlowWord;
 use lb_common::track;
 use lb_common::units::{MemberId, Target, Tick};
 
 use crate::compile::Service;
 use crate::dataplane::{Dataplane, Error, FlowTable};
-use crate::state::MapState;
+use crate::state::{FlowKey, MapState};
 use crate::units;
 
 /// The data plane takes an entry that is past its life as absent; it is deleted only this much

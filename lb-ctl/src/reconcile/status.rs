@@ -162,8 +162,7 @@ impl Sources<'_> {
         accepting: Accepting,
         report: Option<&Report>,
     ) -> Member {
-        let known =
-            self.core.observed().members.iter().find(|(_, m)| compile::ipv4(m.address) == backend.address);
+        let known = self.core.observed().members.iter().find(|(_, m)| m.address == backend.address);
         let label = known.map_or(MemberId::NONE, |(&label, _)| label);
         let unknown = report.is_some_and(|report| report.health == Health::Unknown);
         let state = match (accepting.yes(), unknown && accepting == Accepting::ProbeDown) {
@@ -185,8 +184,8 @@ impl Sources<'_> {
         }
     }
 
-    fn next_hop(&self, address: std::net::Ipv4Addr) -> String {
-        match self.snapshot.next_hops.get(&address) {
+    fn next_hop(&self, address: std::net::IpAddr) -> String {
+        match super::desk::ipv4(address).and_then(|address| self.snapshot.next_hops.get(&address)) {
             Some(Ok(hop)) => {
                 let mac: Vec<_> = hop.destination_mac.iter().map(|byte| format!("{byte:02x}")).collect();
                 let link = self.snapshot.links.get(&hop.ifindex).map_or("?", |link| link.name.as_str());

@@ -1,7 +1,6 @@
 //! The status as people read it, letter by letter.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use lb_ctl::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Transition};
 use lb_ctl::cli::{View, render};
@@ -12,7 +11,7 @@ fn rule(name: &str, protocol: &str, port: u16) -> Rule {
     Rule {
         name: name.to_owned(),
         protocol: protocol.to_owned(),
-        address: Ipv4Addr::new(203, 0, 113, 10),
+        address: [203, 0, 113, 10].into(),
         port,
         pool: "web".to_owned(),
         backend_port: 8080,
@@ -33,7 +32,7 @@ fn member(name: &str, last: u8, state: &str, reason: &str) -> Member {
     Member {
         pool: "web".to_owned(),
         name: name.to_owned(),
-        address: Ipv4Addr::new(10, 0, 1, last),
+        address: [10, 0, 1, last].into(),
         weight: 1,
         probe: Some("web".to_owned()),
         state: state.to_owned(),

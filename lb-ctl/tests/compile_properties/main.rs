@@ -6,6 +6,7 @@ mod files;
 mod packets;
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use lb_common::abi::Root;
 use lb_ctl::compile::{Host, Input, Refusal, Service, compile};
@@ -45,7 +46,8 @@ fn healthy(config: &Config, file: &File) -> HashMap<ProbeKey, bool> {
         backends.filter_map(move |backend| Some(ProbeKey::new(backend.address, probe?)))
     });
     keys.map(|key| {
-        let up = !file.down.contains(&key.address.octets()[3]);
+        let IpAddr::V4(address) = key.address else { panic!("{} is not of these files", key.address) };
+        let up = !file.down.contains(&address.octets()[3]);
         (key, up)
     })
     .collect()

@@ -1,6 +1,7 @@
 //! Sample packets through the native pipeline, over maps in the middle of a plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use lb_common::abi::{AddressFlags, access};
 use lb_common::outcome::NextHop;
@@ -10,57 +11,58 @@ use lb_common::reason::{Action, Reason};
 use lb_common::tables::Route;
 use lb_common::testkit::frame::{tcp, udp};
 use lb_common::testkit::{Bytes, Flows, Frame, Memory, WhenFull};
-use lb_common::units::Addr;
-use lb_ctl::compile::{Service, addr, ipv4};
+use lb_ctl::compile::Service;
 use lb_ctl::dataplane::Change;
-use lb_ctl::state::MapState;
+use lb_ctl::plan;
+use lb_ctl::state::{FamilyState, MapState};
 
 use super::files::{BACKEND_PORTS, FRONTENDS, MEMBERS, PORTS};
 
 /// Maps that change write by write, as the kernel's do.
 pub(crate) struct Walk {
+    maps: MapState,
     memory: Memory,
 }
 
 impl Walk {
     pub(crate) fn from(maps: &MapState) -> Self {
         let mut memory = Memory::default();
-        memory.root = maps.root;
-        memory.v4.rules.clone_from(&maps.rules);
-        memory.v4.addresses.clone_from(&maps.addresses);
         memory.sieve = maps.sieve();
-        memory.v4.access =
-            maps.access.iter().map(|(at, verdict)| (at.list, at.address, at.length, *verdict)).collect();
-        memory.health.clone_from(&maps.health);
-        memory.v4.members.clone_from(&maps.members);
-        memory.v4.owners.clone_from(&maps.owners);
-        memory.v4.reverse.clone_from(&maps.reverse);
         memory.v4.default_route = Route::Hop(NextHop::new(9, [0; 6], [0; 6]));
         for (base, ring) in &maps.rings {
             memory.slots.extend((*base..).zip(ring.iter().copied()));
         }
-        Self { memory }
+        let mut walk = Self { maps: maps.clone(), memory };
+        walk.copy();
+        walk
     }
 
     pub(crate) fn apply(&mut self, change: &Change) {
-        let memory = &mut self.memory;
         match change {
-            Change::Root(root) => memory.root = *root,
-            Change::Sieve(words) => memory.sieve.clone_from(words),
-            Change::Rule(key, value) => put(&mut memory.v4.rules, *key, *value),
-            Change::Address(key, value) => put(&mut memory.v4.addresses, *key, *value),
-            Change::Access(at, verdict) => {
-                let (place, access) = ((at.list, at.address, at.length), &mut memory.v4.access);
-                access.retain(|there| (there.0, there.1, there.2) != place);
-                access.extend(verdict.map(|verdict| (at.list, at.address, at.length, verdict)));
-            }
-            Change::Ring(base, ring) => memory.slots.extend((*base..).zip(ring.iter().copied())),
-            Change::Health(index, word) => put(&mut memory.health, *index, Some(*word)),
-            Change::Member(key, value) => put(&mut memory.v4.members, *key, *value),
-            Change::Owner(key, value) => put(&mut memory.v4.owners, *key, *value),
-            Change::Reverse(key, value) => put(&mut memory.v4.reverse, *key, *value),
+            Change::Sieve(words) => self.memory.sieve.clone_from(words),
+            Change::Ring(base, ring) => self.memory.slots.extend((*base..).zip(ring.iter().copied())),
             Change::NewStats(_) => {}
+            Change::Root(_)
+            | Change::Rule(..)
+            | Change::Address(..)
+            | Change::Access(..)
+            | Change::Health(..)
+            | Change::Member(..)
+            | Change::Owner(..)
+            | Change::Reverse(..) => {
+                plan::apply(&mut self.maps, change);
+                self.copy();
+            }
         }
+    }
+
+    fn copy(&mut self) {
+        let FamilyState { rules, addresses, access, members, owners, reverse } = self.maps.of_family();
+        let v4 = &mut self.memory.v4;
+        (v4.rules, v4.addresses, v4.access) = (rules, addresses, access);
+        (v4.members, v4.owners, v4.reverse) = (members, owners, reverse);
+        self.memory.root = self.maps.root;
+        self.memory.health.clone_from(&self.maps.health);
     }
 
     /// What becomes of a packet that no exception is known of.
@@ -73,13 +75,6 @@ impl Walk {
     }
 }
 
-fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
-    match value {
-        Some(value) => map.insert(key, value),
-        None => map.remove(&key),
-    };
-}
-
 /// Why, and the frame afterwards.
 type Outcome = (Reason, Vec<u8>);
 
@@ -87,7 +82,7 @@ type Outcome = (Reason, Vec<u8>);
 pub(crate) struct Packets {
     frames: Vec<(String, Frame)>,
     /// Frontends that one side only has.
-    in_between: BTreeSet<Addr>,
+    in_between: BTreeSet<IpAddr>,
     /// Services that the new side lacks.
     leaving: BTreeSet<Service>,
     /// Services that both sides have.
@@ -122,7 +117,7 @@ impl Packets {
                 frames.push((format!("ACK {client} > {from}"), tcp(client, &from)));
             }
         }
-        let frontends = |maps: &MapState| -> BTreeSet<Addr> {
+        let frontends = |maps: &MapState| -> BTreeSet<IpAddr> {
             let flagged = maps.addresses.iter().filter(|(_, flags)| flags.has(AddressFlags::FRONTEND));
             flagged.map(|(address, _)| *address).collect()
         };
@@ -171,11 +166,11 @@ fn same(one: &Outcome, other: &Outcome) -> bool {
     one == other || one.1 == other.1 && [one.0, other.0].iter().all(|reason| reason.action() == Action::Pass)
 }
 
-fn word(frame: &[u8], at: usize) -> Addr {
-    Addr::from_wire([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]])
+fn word(frame: &[u8], at: usize) -> IpAddr {
+    [frame[at], frame[at + 1], frame[at + 2], frame[at + 3]].into()
 }
 
-fn destination(frame: &[u8]) -> Addr {
+fn destination(frame: &[u8]) -> IpAddr {
     word(frame, 30)
 }
 
@@ -187,7 +182,7 @@ fn sender(frame: &[u8]) -> Service {
 
 fn described((reason, frame): &Outcome) -> String {
     let socket = |address: usize, port: usize| {
-        format!("{}:{}", ipv4(word(frame, address)), u16::from_be_bytes([frame[port], frame[port + 1]]))
+        format!("{}:{}", word(frame, address), u16::from_be_bytes([frame[port], frame[port + 1]]))
     };
     format!("{} {} > {}", reason.name(), socket(26, 34), socket(30, 36))
 }
@@ -226,6 +221,6 @@ pub(crate) fn regardless_of_places(maps: &MapState) -> String {
 #[test]
 fn a_sample_is_read_where_it_is_written() {
     let frame = tcp("10.0.1.1:8080", "192.0.2.1:40002").bytes();
-    assert_eq!(destination(&frame), addr([192, 0, 2, 1].into()));
-    assert_eq!((sender(&frame).address, sender(&frame).port.get()), (addr([10, 0, 1, 1].into()), 8080));
+    assert_eq!(destination(&frame), IpAddr::from([192, 0, 2, 1]));
+    assert_eq!((sender(&frame).address, sender(&frame).port.get()), ([10, 0, 1, 1].into(), 8080));
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 
-use lb_common::abi::{AddressFlags, Rule, RuleKey, View, access};
-use lb_common::units::{Addr, MemberId};
-use lb_ctl::compile::ipv4;
-use lb_ctl::state::MapState;
+use lb_common::abi::{AddressFlags, Rule, View, access};
+use lb_common::units::MemberId;
+use lb_ctl::state::{MapState, RuleKey};
 
 /// Everything but the sieve, which follows from the rest.
 pub(crate) fn dump(state: &MapState) -> String {
@@ -29,9 +28,9 @@ pub(crate) fn dump(state: &MapState) -> String {
         } else {
             format!("by interface {}", member.ifindex)
         };
-        line(&mut text, format_args!("member   #{} is {}, {way}", label.0, ipv4(member.address)));
+        line(&mut text, format_args!("member   #{} is {}, {way}", label.0, member.address));
     }
-    for (address, owner) in by_address(&state.owners) {
+    for (address, owner) in &state.owners {
         line(&mut text, format_args!("owner    {address} is #{} of group {}", owner.member.0, owner.group));
     }
     for (key, reverse) in &state.reverse {
@@ -42,7 +41,7 @@ pub(crate) fn dump(state: &MapState) -> String {
                 key.group,
                 key.port.get(),
                 protocol(key.protocol),
-                ipv4(reverse.address),
+                reverse.address,
                 reverse.port.get(),
                 reverse.stats,
                 reverse.life
@@ -51,18 +50,13 @@ pub(crate) fn dump(state: &MapState) -> String {
     }
     for (entry, verdict) in &state.access {
         let says = ["denies", "allows"][*verdict as usize];
-        let network = ipv4(entry.address);
+        let network = entry.address;
         line(&mut text, format_args!("access   list {} {says} {network}/{}", entry.list, entry.length));
     }
-    for (address, flags) in by_address(&state.addresses) {
-        line(&mut text, format_args!("address  {address} is {}", kind(flags)));
+    for (address, flags) in &state.addresses {
+        line(&mut text, format_args!("address  {address} is {}", kind(*flags)));
     }
     text
-}
-
-/// In the order that people expect; the maps keep the order of the machine's own words.
-fn by_address<V: Copy>(table: &BTreeMap<Addr, V>) -> BTreeMap<Ipv4Addr, V> {
-    table.iter().map(|(&address, &value)| (ipv4(address), value)).collect()
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
@@ -79,7 +73,7 @@ fn described(key: RuleKey, rule: &Rule, state: &MapState) -> String {
     let access = list + judged;
     let mut text = format!(
         "rule     {}/{} of epoch {}, {access}, numbers {}, life {}\n           goes to {}",
-        socket(key.address, key.port.get()),
+        SocketAddr::new(key.address, key.port.get()),
         protocol(key.protocol),
         key.epoch,
         rule.stats,
@@ -129,10 +123,6 @@ fn kind(flags: AddressFlags) -> &'static str {
         (false, true) => "the host's own",
         (false, false) => "nothing",
     }
-}
-
-fn socket(address: Addr, port: u16) -> String {
-    format!("{}:{port}", ipv4(address))
 }
 
 fn protocol(number: u8) -> &'static str {

@@ -9,12 +9,12 @@ mod dump;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use lb_common::abi::{Member, Root};
+use lb_common::abi::Root;
 use lb_common::units::{MemberId, Port, Target};
-use lb_ctl::compile::{Host, Input, Refusal, Service, addr, compile};
+use lb_ctl::compile::{Hop, Host, Input, Refusal, Service, compile};
 use lb_ctl::config::{self, Config, Source};
 use lb_ctl::dataplane::Limits;
 use lb_ctl::health::ProbeKey;
@@ -30,7 +30,7 @@ struct Story {
     text: String,
     maps: MapState,
     config: Config,
-    down: BTreeSet<Ipv4Addr>,
+    down: BTreeSet<IpAddr>,
     host: Host,
     carried: BTreeSet<(Service, Target)>,
     settled: BTreeSet<Service>,
@@ -170,8 +170,8 @@ fn probes(config: &Config) -> impl Iterator<Item = ProbeKey> + '_ {
 }
 
 fn tcp(socket: &str) -> Service {
-    let socket: std::net::SocketAddrV4 = socket.parse().unwrap();
-    Service { address: addr(*socket.ip()), port: Port::new(socket.port()), protocol: 6 }
+    let socket: SocketAddr = socket.parse().unwrap();
+    Service { address: socket.ip(), port: Port::new(socket.port()), protocol: 6 }
 }
 
 fn target(member: u16, port: u16) -> Target {
@@ -311,7 +311,7 @@ fn own_frontend_and_next_hops() {
     let mut story = Story::from_base("own_frontend");
     story.host.own.insert([203, 0, 113, 10].into());
     story.then("the frontend becomes an address of the host");
-    let hop = Member { ifindex: 7, destination: [2, 0, 0, 0, 0, 7], mtu: 1500, ..Member::default() };
+    let hop = Hop { ifindex: 7, destination: [2, 0, 0, 0, 0, 7], mtu: 1500, ..Hop::default() };
     story.host.next_hops = BTreeMap::from([([10, 0, 1, 11].into(), hop)]);
     story.then("a next hop is found");
     story

@@ -14,7 +14,7 @@ use lb_ctl::health::ProbeKey;
 
 fn tcp_key(address: SocketAddrV4) -> ProbeKey {
     ProbeKey {
-        address: *address.ip(),
+        address: (*address.ip()).into(),
         check: Check::Tcp,
         port: address.port(),
         interval: Duration::from_secs(5),

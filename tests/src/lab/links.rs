@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::AsRawFd as _,
     path::Path,
     thread,
@@ -18,14 +18,15 @@ use rtnetlink::{
     packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
 };
 
-use super::{BALANCER, Backend, CLIENT, CLIENT_LINK, HOST_LINK, NetNs, Topology, ethtool};
+use super::{BALANCER, Backend, CLIENT, CLIENT_LINK, Families, HOST_LINK, NetNs, Topology, ethtool, twin};
 
 /// Addresses of a link have this prefix length.
 const LINK_PREFIX: u8 = 24;
+/// The twins of these addresses.
+const TWIN_PREFIX: u8 = 120;
 /// Of the balancer's links. The kernel reports the carrier of a veth at once only if its two ends have
 /// different numbers (each in its own namespace), and up to a second later otherwise.
 const FIRST_INDEX: u32 = 100;
-const DEFAULT_ROUTE: (Ipv4Addr, u8) = (Ipv4Addr::UNSPECIFIED, 0);
 
 pub(super) fn backend_address(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, n, 11)
@@ -55,7 +56,13 @@ struct Link<'a> {
     addresses: Vec<Ipv4Addr>,
 }
 
-pub(super) fn wire(client: &NetNs, balancer: &NetNs, backends: &[Backend], topology: Topology) -> Result<()> {
+pub(super) fn wire(
+    client: &NetNs,
+    balancer: &NetNs,
+    backends: &[Backend],
+    topology: Topology,
+    families: Families,
+) -> Result<()> {
     let mut links = vec![Link {
         number: 0,
         name: CLIENT_LINK,
@@ -71,18 +78,18 @@ pub(super) fn wire(client: &NetNs, balancer: &NetNs, backends: &[Backend], topol
         addresses: vec![backend.address],
     }));
 
-    configure(balancer, true, async |handle| {
+    configure(balancer, true, families, async |handle| {
         for link in &links {
             create_pair(&handle, link).await.with_context(|| format!("create the link {}", link.name))?;
-            bring_up(&handle, link.name, &[link.gateway]).await?;
+            bring_up(&handle, link.name, &[link.gateway], families).await?;
         }
-        add_route(&handle, DEFAULT_ROUTE, CLIENT).await
+        add_default_route(&handle, CLIENT, families).await
     })?;
     for link in &links {
-        configure(link.host, false, async |handle| {
-            bring_up(&handle, HOST_LINK, &link.addresses).await?;
+        configure(link.host, false, families, async |handle| {
+            bring_up(&handle, HOST_LINK, &link.addresses, families).await?;
             offloads(HOST_LINK)?;
-            add_route(&handle, DEFAULT_ROUTE, link.gateway).await
+            add_default_route(&handle, link.gateway, families).await
         })?;
     }
     // A frame sent before the kernel has seen the carrier is lost, and a lost SYN costs a second.
@@ -95,14 +102,15 @@ pub(super) fn wire(client: &NetNs, balancer: &NetNs, backends: &[Backend], topol
 fn configure(
     netns: &NetNs,
     forward: bool,
+    families: Families,
     work: impl AsyncFnOnce(Handle) -> Result<()> + Send,
 ) -> Result<()> {
     netns
         .block_on(|| async {
-            settings(forward)?;
+            settings(forward, families)?;
             let (connection, handle, _) = rtnetlink::new_connection()?;
             tokio::spawn(connection);
-            bring_up(&handle, "lo", &[]).await?;
+            bring_up(&handle, "lo", &[], families).await?;
             work(handle).await
         })
         .with_context(|| format!("configure {}", netns.name()))
@@ -123,29 +131,33 @@ async fn create_pair(handle: &Handle, link: &Link<'_>) -> Result<()> {
     Ok(handle.link().add(pair.build()).execute().await?)
 }
 
-async fn bring_up(handle: &Handle, name: &str, addresses: &[Ipv4Addr]) -> Result<()> {
+async fn bring_up(handle: &Handle, name: &str, addresses: &[Ipv4Addr], families: Families) -> Result<()> {
     let index = if_nametoindex(name).with_context(|| format!("find the interface {name}"))?;
-    for address in addresses {
-        handle
-            .address()
-            .add(index, (*address).into(), LINK_PREFIX)
-            .execute()
-            .await
-            .with_context(|| format!("add {address}"))?;
+    let add = async |address: IpAddr, length| {
+        let request = handle.address().add(index, address, length);
+        request.execute().await.with_context(|| format!("add {address}"))
+    };
+    for &address in addresses {
+        add(address.into(), LINK_PREFIX).await?;
+        if families == Families::Both {
+            add(twin(address).into(), TWIN_PREFIX).await?;
+        }
     }
     let up = LinkUnspec::new_with_index(index).up().build();
     handle.link().set(up).execute().await.with_context(|| format!("bring {name} up"))
 }
 
-async fn add_route(handle: &Handle, (address, length): (Ipv4Addr, u8), gateway: Ipv4Addr) -> Result<()> {
-    let route =
-        RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, length).gateway(gateway).build();
-    handle
-        .route()
-        .add(route)
-        .execute()
-        .await
-        .with_context(|| format!("add the route {address}/{length} via {gateway}"))
+async fn add_default_route(handle: &Handle, gateway: Ipv4Addr, families: Families) -> Result<()> {
+    let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build();
+    let added = handle.route().add(route).execute().await;
+    added.with_context(|| format!("add the default route via {gateway}"))?;
+    if families == Families::Both {
+        let gateway = twin(gateway);
+        let route = RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).build();
+        let added = handle.route().add(route).execute().await;
+        added.with_context(|| format!("add the default route via {gateway}"))?;
+    }
+    Ok(())
 }
 
 /// Interfaces of a namespace that have an XDP program, and how each is attached: `Driver` or `SocketBuffer`.
@@ -182,9 +194,10 @@ fn offloads(interface: &str) -> Result<()> {
     ethtool::set_gro(interface, true)
 }
 
-fn settings(forward: bool) -> Result<()> {
+fn settings(forward: bool, families: Families) -> Result<()> {
+    let yes = |yes| if yes { "1" } else { "0" };
     let all = [
-        ("net/ipv4/ip_forward", if forward { "1" } else { "0" }),
+        ("net/ipv4/ip_forward", yes(forward)),
         ("net/ipv4/conf/all/rp_filter", "0"),
         ("net/ipv4/conf/default/rp_filter", "0"),
         // A gateway on the way must not tell hosts of a shorter one.
@@ -194,9 +207,14 @@ fn settings(forward: bool) -> Result<()> {
         ("net/ipv4/tcp_tw_reuse", "1"),
         ("net/core/somaxconn", "16384"),
         ("net/ipv4/tcp_max_syn_backlog", "16384"),
-        // No neighbour discovery among the frames that tests count.
-        ("net/ipv6/conf/all/disable_ipv6", "1"),
-        ("net/ipv6/conf/default/disable_ipv6", "1"),
+        ("net/ipv6/conf/all/disable_ipv6", yes(families == Families::Ipv4)),
+        ("net/ipv6/conf/default/disable_ipv6", yes(families == Families::Ipv4)),
+        ("net/ipv6/conf/all/forwarding", yes(forward)),
+        ("net/ipv6/conf/default/forwarding", yes(forward)),
+        // Addresses work at once, and there are no others than the lab's.
+        ("net/ipv6/conf/default/accept_dad", "0"),
+        ("net/ipv6/conf/default/addr_gen_mode", "1"),
+        ("net/ipv6/conf/default/accept_ra", "0"),
     ];
     for (key, value) in all {
         match fs::write(Path::new("/proc/sys").join(key), value) {

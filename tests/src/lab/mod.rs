@@ -17,7 +17,7 @@ mod process;
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddrV4},
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, PoisonError},
@@ -58,6 +58,20 @@ impl Default for Topology {
     fn default() -> Self {
         Self { backends: 3, client_addresses: 4 }
     }
+}
+
+/// What hosts of a lab speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Families {
+    /// No neighbour discovery among the frames that tests count.
+    Ipv4,
+    Both,
+}
+
+/// The IPv6 address that stands beside an IPv4 address of a dual-stack lab: `fd00::10.0.1.11`.
+#[must_use]
+pub fn twin(address: Ipv4Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(0xfd00 << 112 | u128::from(address.to_bits()))
 }
 
 /// A backend's place in the lab.
@@ -117,6 +131,15 @@ pub struct Lab {
 impl Lab {
     /// Builds the lab `name`; removes first what a killed owner of that name left.
     pub fn new(name: &str, topology: Topology) -> Result<Self> {
+        Self::build(name, topology, Families::Ipv4)
+    }
+
+    /// The same with the [`twin`] of each address and route beside it.
+    pub fn dual_stack(name: &str, topology: Topology) -> Result<Self> {
+        Self::build(name, topology, Families::Both)
+    }
+
+    fn build(name: &str, topology: Topology, families: Families) -> Result<Self> {
         ensure!(
             nix::unistd::geteuid().is_root(),
             "a lab needs root: network namespaces and veth pairs; run it with sudo"
@@ -138,7 +161,7 @@ impl Lab {
                 Ok(Backend { netns, name, address: links::backend_address(n), number: n })
             })
             .collect::<Result<Vec<_>>>()?;
-        links::wire(&client, &balancer, &backends, topology)?;
+        links::wire(&client, &balancer, &backends, topology, families)?;
         Ok(Self { claim: Some(claim), client, balancer, backends, topology, children: Mutex::default() })
     }
 

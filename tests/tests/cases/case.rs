@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{FlowKey, FlowWord};
+use lb_common::abi::FlowWord;
 use lb_common::testkit::Frame;
-use lb_ctl::state::MapState;
+use lb_ctl::state::{FlowKey, MapState};
 
 use super::expect::{Expect, Seen};
-use super::world::{CLIENT_LINK, World};
+use super::world::{CLIENT_LINK, Family, World};
 
 /// One sentence, a world, and what happens in it.
 pub(crate) struct Case {
@@ -16,6 +16,7 @@ pub(crate) struct Case {
     pub(crate) steps: Vec<Step>,
     /// Flows in `confirmed` and in `pending` at the end, where the row says so.
     holds: Option<(usize, usize)>,
+    families: &'static [Family],
 }
 
 pub(crate) enum Step {
@@ -32,10 +33,28 @@ pub(crate) enum Step {
 
 /// Begins a row of the table.
 pub(crate) fn case(sentence: &'static str, world: World) -> Case {
-    Case { sentence, world, steps: Vec::new(), holds: None }
+    Case { sentence, world, steps: Vec::new(), holds: None, families: &[Family::V4, Family::V6] }
 }
 
 impl Case {
+    /// Of what only an IPv4 header has.
+    pub(crate) fn in_ipv4(mut self) -> Self {
+        self.families = &[Family::V4];
+        self
+    }
+
+    /// Written with IPv6 addresses.
+    pub(crate) fn in_ipv6(mut self) -> Self {
+        self.families = &[Family::V6];
+        self
+    }
+
+    /// The families that the row is run in. The sockets of a row are IPv4, and stand for their twins
+    /// in IPv6.
+    pub(crate) fn families(&self) -> &'static [Family] {
+        self.families
+    }
+
     /// A packet on the client's link.
     pub(crate) fn client(self, frame: Frame, expect: Expect) -> Self {
         self.packet(frame, CLIENT_LINK, expect)
@@ -92,24 +111,24 @@ pub(crate) trait Executor {
     fn flows(&mut self) -> FlowTables;
 }
 
-/// Runs a case; the difference if there is one, else what the flow tables hold in the end.
-pub(crate) fn run(case: &Case, executor: &mut dyn Executor) -> Result<FlowTables, String> {
+/// Runs a case in a family; the difference if there is one, else what the flow tables hold in the end.
+pub(crate) fn run(case: &Case, family: Family, executor: &mut dyn Executor) -> Result<FlowTables, String> {
     let mut world = case.world.clone();
     let mut number = 0;
     for step in &case.steps {
         match step {
             Step::Change(change) => {
                 world = change(world);
-                executor.write(&world.map);
+                executor.write(&world.of(family).map);
             }
             Step::Wait(ticks) => executor.wait(*ticks),
             Step::Packet { frame, ingress, expect } => {
                 number += 1;
-                let seen = executor.run(&frame.bytes(), *ingress);
-                let expected = expect.seen(frame, *ingress);
+                let seen = executor.run(&of(family, frame.clone()).bytes(), *ingress);
+                let expected = expect.seen(frame, *ingress, family);
                 if seen != expected {
                     return Err(format!(
-                        "{}\n  packet {number}\n  expected {expected}\n  seen     {seen}",
+                        "{} ({family:?})\n  packet {number}\n  expected {expected}\n  seen     {seen}",
                         case.sentence
                     ));
                 }
@@ -119,9 +138,18 @@ pub(crate) fn run(case: &Case, executor: &mut dyn Executor) -> Result<FlowTables
     let flows = executor.flows();
     let held = (flows.confirmed.len(), flows.pending.len());
     match case.holds {
-        Some(expected) if held != expected => {
-            Err(format!("{}\n  flows at the end: expected {expected:?}, seen {held:?}", case.sentence))
-        }
+        Some(expected) if held != expected => Err(format!(
+            "{} ({family:?})\n  flows at the end: expected {expected:?}, seen {held:?}",
+            case.sentence
+        )),
         _ => Ok(flows),
+    }
+}
+
+/// A frame as a family has it.
+pub(super) fn of(family: Family, frame: Frame) -> Frame {
+    match family {
+        Family::V4 => frame,
+        Family::V6 => frame.in_ipv6(),
     }
 }

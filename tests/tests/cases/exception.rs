@@ -1,7 +1,8 @@
 //! Entries of the flow tables, in the words of a case.
 
-use lb_common::abi::{FlowKey, FlowWord};
+use lb_common::abi::FlowWord;
 use lb_common::units::{MemberId, Port, Target, Tick};
+use lb_ctl::state::FlowKey;
 
 use super::world::{Service, WEB, address, socket};
 

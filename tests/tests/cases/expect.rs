@@ -7,7 +7,8 @@ use lb_common::abi::{Counter, RuleStats};
 use lb_common::reason::{Action, Event, Reason};
 use lb_common::testkit::Frame;
 
-use super::world::{CLIENT_LINK, Service, WEB, member, member_socket};
+use super::case::of;
+use super::world::{CLIENT_LINK, Family, Service, WEB, member, member_socket};
 
 /// What the driver is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,8 +132,8 @@ impl Expect {
     }
 
     /// All of it, for this frame.
-    pub(crate) fn seen(&self, input: &Frame, ingress: u32) -> Seen {
-        let bytes = input.bytes();
+    pub(crate) fn seen(&self, input: &Frame, ingress: u32, family: Family) -> Seen {
+        let bytes = of(family, input.clone()).bytes();
         let counter = Counter { packets: 1, bytes: bytes.len() as u64 };
         let mut events = BTreeMap::new();
         for event in &self.events {
@@ -158,7 +159,7 @@ impl Expect {
             events,
             rules: rules.collect(),
             opened,
-            frame: self.output(input),
+            frame: of(family, self.output(input)).bytes(),
         }
     }
 
@@ -178,10 +179,10 @@ impl Expect {
         }
     }
 
-    fn output(&self, input: &Frame) -> Vec<u8> {
+    fn output(&self, input: &Frame) -> Frame {
         let frame = input.clone();
         let rewritten = match self.end {
-            End::Untouched => return frame.bytes(),
+            End::Untouched => return frame,
             End::Member(label) => match self.address {
                 Some(socket) => frame.to(socket),
                 None => frame.to(&member_socket(label, self.port)),
@@ -190,12 +191,12 @@ impl Expect {
         };
         if self.reason.action() != Action::Forward {
             // The kernel routes it, and counts the hop.
-            return rewritten.bytes();
+            return rewritten;
         }
         let (source, destination) = match self.end {
             End::Member(label) => (member(label).source, member(label).destination),
             End::Client | End::Untouched => ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]),
         };
-        rewritten.one_hop_on().link(source, destination).bytes()
+        rewritten.one_hop_on().link(source, destination)
     }
 }

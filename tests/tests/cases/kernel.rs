@@ -4,14 +4,18 @@
 //! that the routes are those that [`super::native`] knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie};
 use aya::programs::{ProgramInfo, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
-use lb_common::abi::{AccessKey, Counter, FlowKey, FlowWord, MARKS_PER_WORD, RuleStats, SLOTS_PER_WORD, map};
+use lb_common::abi::{
+    AccessKey, Counter, FlowKey, FlowWord, MARKS_PER_WORD, Member, RuleStats, SLOTS_PER_WORD, map,
+};
 use lb_common::reason::{Event, Reason};
-use lb_common::units::{MemberId, Tick};
-use lb_ctl::state::MapState;
+use lb_common::testkit::frame::twin;
+use lb_common::units::{Addr, Addr6, MemberId, Tick};
+use lb_ctl::state::{self, FamilyState, MapState, Stored};
 use lb_tests::lab::Lab;
 use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::{neighbour::NeighbourState, route::RouteType};
@@ -32,6 +36,36 @@ struct Wire<T>(T);
 // SAFETY: used with the types of `lb_common::abi` and with integers only; both are `repr(C)` or
 // `repr(transparent)`, without padding, and any bytes are a value of them.
 unsafe impl<T: Copy + 'static> Pod for Wire<T> {}
+
+type Flows = BTreeMap<state::FlowKey, (FlowWord, u32)>;
+
+/// The maps of a family.
+#[derive(Clone, Copy)]
+struct Names {
+    rules: &'static str,
+    addresses: &'static str,
+    access: &'static str,
+    members: &'static str,
+    owners: &'static str,
+    reverse: &'static str,
+}
+
+const V4: Names = Names {
+    rules: map::RULES,
+    addresses: map::ADDRESSES,
+    access: map::ACCESS,
+    members: map::MEMBERS,
+    owners: map::OWNERS,
+    reverse: map::REVERSE,
+};
+const V6: Names = Names {
+    rules: map::RULES6,
+    addresses: map::ADDRESSES6,
+    access: map::ACCESS6,
+    members: map::MEMBERS6,
+    owners: map::OWNERS6,
+    reverse: map::REVERSE6,
+};
 
 pub(crate) struct Kernel {
     ebpf: Ebpf,
@@ -54,21 +88,31 @@ pub(crate) fn prepare(lab: &Lab) -> anyhow::Result<()> {
     lab.balancer().block_on(|| async {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
-        let client = (CLIENT_LINK, [198, 51, 100, 2], [2, 0, 0, 0, 0, 2]);
+        let client = (CLIENT_LINK, IpAddr::from([198, 51, 100, 2]), [2, 0, 0, 0, 0, 2]);
         let members = MEMBERS.map(member);
-        let members = members.map(|member| (member.ifindex, member.address.wire(), member.destination));
+        let members = members.map(|member| (member.ifindex, member.address, member.destination));
         for (interface, address, hardware) in members.into_iter().chain([client]) {
-            let neighbours = handle.neighbours();
-            let neighbour = neighbours.add(interface, std::net::Ipv4Addr::from(address).into());
-            let neighbour = neighbour.link_layer_address(&hardware).state(NeighbourState::Permanent);
-            neighbour.replace().execute().await?;
+            for address in [address, twin(address)] {
+                let neighbour = handle.neighbours().add(interface, address);
+                let neighbour = neighbour.link_layer_address(&hardware).state(NeighbourState::Permanent);
+                neighbour.replace().execute().await?;
+            }
         }
-        let unreachable = RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+        let unreachable = RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(ipv6(twin([192, 0, 2, 200].into())), 128)
+            .kind(RouteType::Unreachable);
+        handle.route().add(unreachable.build()).execute().await?;
+        let unreachable = RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix([192, 0, 2, 200].into(), 32)
             .kind(RouteType::Unreachable);
         handle.route().add(unreachable.build()).execute().await?;
         Ok(())
     })
+}
+
+fn ipv6(address: IpAddr) -> Ipv6Addr {
+    let IpAddr::V6(address) = address else { panic!("{address} is not IPv6") };
+    address
 }
 
 /// What the verifier says of the program.
@@ -82,7 +126,9 @@ fn load(world: &World) -> Ebpf {
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries(map::CONFIRMED, world.confirmed_room)
-        .map_max_entries(map::PENDING, world.pending_room.unwrap_or(1024));
+        .map_max_entries(map::PENDING, world.pending_room.unwrap_or(1024))
+        .map_max_entries(map::CONFIRMED6, world.confirmed_room)
+        .map_max_entries(map::PENDING6, world.pending_room.unwrap_or(1024));
     let mut ebpf = loader.load(&object(world.pending_room.is_some())).unwrap();
     let program: &mut Xdp = ebpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
     program.load().unwrap();
@@ -94,12 +140,15 @@ fn object(pending_refuses: bool) -> Vec<u8> {
     let mut bytes = lb_ctl::dataplane::bpf::object().unwrap().to_vec();
     if pending_refuses {
         // A least-recently-used table never refuses on purpose; a plain one does, when it is full.
-        let definition = |kind: u32| [kind, 16, 16, 131_072, 0].map(u32::to_ne_bytes).concat();
-        let lru = definition(BPF_MAP_TYPE_LRU_HASH);
-        let places: Vec<_> =
-            (0..bytes.len() - lru.len()).filter(|at| bytes[*at..].starts_with(&lru)).collect();
-        let [place] = places[..] else { panic!("definitions of lb_pending: {places:?}") };
-        bytes[place..place + lru.len()].copy_from_slice(&definition(BPF_MAP_TYPE_HASH));
+        for key_size in [size_of::<FlowKey<Addr>>(), size_of::<FlowKey<Addr6>>()] {
+            let key_size = u32::try_from(key_size).unwrap();
+            let definition = |kind: u32| [kind, key_size, 16, 131_072, 0].map(u32::to_ne_bytes).concat();
+            let lru = definition(BPF_MAP_TYPE_LRU_HASH);
+            let places: Vec<_> =
+                (0..bytes.len() - lru.len()).filter(|at| bytes[*at..].starts_with(&lru)).collect();
+            let [place] = places[..] else { panic!("definitions of a pending table: {places:?}") };
+            bytes[place..place + lru.len()].copy_from_slice(&definition(BPF_MAP_TYPE_HASH));
+        }
     }
     bytes
 }
@@ -126,11 +175,13 @@ impl Kernel {
         for bucket in stale.into_keys() {
             self.set_mark(bucket, 0);
         }
-        for (bucket, mark) in &world.marks {
-            self.set_mark(*bucket, *mark);
+        for (bucket, mark) in world.marks() {
+            self.set_mark(bucket, mark);
         }
-        self.write_hash(map::CONFIRMED, &raw(&world.confirmed));
-        self.write_hash(map::PENDING, &raw(&world.pending));
+        self.write_hash(map::CONFIRMED, &raw::<Addr>(&world.confirmed));
+        self.write_hash(map::PENDING, &raw::<Addr>(&world.pending));
+        self.write_hash(map::CONFIRMED6, &raw::<Addr6>(&world.confirmed));
+        self.write_hash(map::PENDING6, &raw::<Addr6>(&world.pending));
         self.counted = self.count();
     }
 
@@ -169,10 +220,44 @@ impl Kernel {
         }
     }
 
-    fn table(&mut self, name: &str) -> BTreeMap<FlowKey, (FlowWord, u32)> {
-        let table = self.hash::<FlowKey, [u64; 2]>(name);
+    fn table<A: Stored>(&mut self, name: &str) -> BTreeMap<FlowKey<A>, (FlowWord, u32)> {
+        let table = self.hash::<FlowKey<A>, [u64; 2]>(name);
         let entries = table.iter().map(Result::unwrap);
         entries.map(|(key, Wire([word, seq]))| (key.0, (FlowWord(word), seq.try_into().unwrap()))).collect()
+    }
+
+    fn write_family<A: Stored>(&mut self, state: &MapState, names: Names) {
+        let FamilyState { rules, addresses, access, members, owners, reverse } = state.of_family::<A>();
+        self.write_hash(names.rules, &rules);
+        self.write_hash(names.addresses, &addresses);
+        self.write_hash(names.owners, &owners);
+        self.write_hash(names.reverse, &reverse);
+        let labels: BTreeSet<_> =
+            MEMBERS.into_iter().map(MemberId).chain(state.members.keys().copied()).collect();
+        for label in labels {
+            let member: Member<A> = members.get(&label).copied().unwrap_or_default();
+            self.array(names.members).set(label.0.into(), Wire(member), 0).unwrap();
+        }
+        let mut trie: LpmTrie<_, Wire<AccessKey<A>>, u32> =
+            self.ebpf.map_mut(names.access).unwrap().try_into().unwrap();
+        let prefixes: Vec<_> = trie.iter().map(|entry| entry.unwrap().0).collect();
+        for prefix in prefixes {
+            trie.remove(&prefix).unwrap();
+        }
+        for (list, address, length, verdict) in access {
+            let key = AccessKey { list: list.to_be_bytes(), address };
+            trie.insert(&lpm_trie::Key::new(32 + u32::from(length), Wire(key)), verdict, 0).unwrap();
+        }
+    }
+
+    fn age<A: Stored>(&mut self, names: [&str; 2], ticks: u32) {
+        for name in names {
+            let mut flows = of_any_family(self.table::<A>(name));
+            for (word, _) in flows.values_mut() {
+                *word = word.at(Tick::new(word.tick().get().wrapping_sub(ticks)));
+            }
+            self.write_hash(name, &raw::<A>(&flows));
+        }
     }
 
     fn count(&mut self) -> Counted {
@@ -195,8 +280,16 @@ impl Kernel {
     }
 }
 
-fn raw(flows: &BTreeMap<FlowKey, (FlowWord, u32)>) -> BTreeMap<FlowKey, [u64; 2]> {
-    flows.iter().map(|(key, (word, seq))| (*key, [word.0, u64::from(*seq)])).collect()
+/// The flows of a family as its table holds them.
+fn raw<A: Stored>(flows: &Flows) -> BTreeMap<FlowKey<A>, [u64; 2]> {
+    let entry = |(key, (word, seq)): (&state::FlowKey, &(FlowWord, u32))| {
+        Some((key.between(A::of(key.peer)?, A::of(key.local)?), [word.0, u64::from(*seq)]))
+    };
+    flows.iter().filter_map(entry).collect()
+}
+
+fn of_any_family<A: Stored>(flows: BTreeMap<FlowKey<A>, (FlowWord, u32)>) -> Flows {
+    flows.into_iter().map(|(key, flow)| (key.between(key.peer.ip(), key.local.ip()), flow)).collect()
 }
 
 fn sum<T: Copy + 'static>(
@@ -249,16 +342,8 @@ impl Executor for Kernel {
     fn write(&mut self, state: &MapState) {
         self.array(map::ROOT).set(0, Wire(state.root), 0).unwrap();
         self.array(map::SIEVE).set(0, Wire(*state.sieve()), 0).unwrap();
-        self.write_hash(map::RULES, &state.rules);
-        self.write_hash(map::ADDRESSES, &state.addresses);
-        self.write_hash(map::OWNERS, &state.owners);
-        self.write_hash(map::REVERSE, &state.reverse);
-        let labels: BTreeSet<_> =
-            MEMBERS.into_iter().map(MemberId).chain(state.members.keys().copied()).collect();
-        for label in labels {
-            let member = state.members.get(&label).copied().unwrap_or_default();
-            self.array(map::MEMBERS).set(label.0.into(), Wire(member), 0).unwrap();
-        }
+        self.write_family::<Addr>(state, V4);
+        self.write_family::<Addr6>(state, V6);
         for (index, word) in &state.health {
             self.array(map::HEALTH).set(*index, Wire(*word), 0).unwrap();
         }
@@ -269,16 +354,6 @@ impl Executor for Kernel {
                     word.0[(slot % SLOTS_PER_WORD) as usize] = member.0;
                 });
             }
-        }
-        let mut trie: LpmTrie<_, Wire<AccessKey>, u32> =
-            self.ebpf.map_mut(map::ACCESS).unwrap().try_into().unwrap();
-        let prefixes: Vec<_> = trie.iter().map(|entry| entry.unwrap().0).collect();
-        for prefix in prefixes {
-            trie.remove(&prefix).unwrap();
-        }
-        for (entry, verdict) in &state.access {
-            let key = AccessKey { list: entry.list.to_be_bytes(), address: entry.address };
-            trie.insert(&lpm_trie::Key::new(32 + u32::from(entry.length), Wire(key)), verdict, 0).unwrap();
         }
     }
 
@@ -319,19 +394,19 @@ impl Executor for Kernel {
     }
 
     fn wait(&mut self, ticks: u32) {
-        for name in [map::CONFIRMED, map::PENDING] {
-            let mut flows = self.table(name);
-            for (word, _) in flows.values_mut() {
-                *word = word.at(Tick::new(word.tick().get().wrapping_sub(ticks)));
-            }
-            self.write_hash(name, &raw(&flows));
-        }
+        self.age::<Addr>([map::CONFIRMED, map::PENDING], ticks);
+        self.age::<Addr6>([map::CONFIRMED6, map::PENDING6], ticks);
     }
 
     fn flows(&mut self) -> FlowTables {
         let marks = self.marks();
         self.marked = Some(marks.clone());
-        FlowTables { confirmed: self.table(map::CONFIRMED), pending: self.table(map::PENDING), marks }
+        let mut tables = FlowTables { marks, ..FlowTables::default() };
+        tables.confirmed.extend(of_any_family(self.table::<Addr>(map::CONFIRMED)));
+        tables.confirmed.extend(of_any_family(self.table::<Addr6>(map::CONFIRMED6)));
+        tables.pending.extend(of_any_family(self.table::<Addr>(map::PENDING)));
+        tables.pending.extend(of_any_family(self.table::<Addr6>(map::PENDING6)));
+        tables
     }
 }
 

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{Counter, FlowEntry, FlowKey, FlowWord, RuleStats};
+use lb_common::abi::{Counter, FlowEntry, FlowWord, RuleStats};
 use lb_common::outcome::{Account, Direction, NextHop};
 use lb_common::pipeline;
 use lb_common::reason::{Action, Event};
 use lb_common::tables::{Route, Shared as _};
-use lb_common::testkit::{Bytes, Flows, Memory, WhenFull};
+use lb_common::testkit::frame::twin;
+use lb_common::testkit::{Bytes, FamilyMemory, Flows, Memory, WhenFull};
 use lb_common::units::{MemberId, Tick};
-use lb_ctl::state::MapState;
+use lb_ctl::state::{FamilyState, FlowKey, MapState, Stored};
 
 use super::case::{Executor, FlowTables};
 use super::expect::{Seen, Verdict};
-use super::world::{CLIENT_LINK, MEMBERS, MTU, World, address, member};
+use super::world::{CLIENT_LINK, MEMBERS, MTU, World, address, member, member_socket};
 
 /// Some moment: the worlds' clocks stand still.
 const JIFFIES: u64 = 0x1_2345_6789;
@@ -24,30 +25,45 @@ pub(crate) struct Native {
 
 impl Native {
     pub(crate) fn new(world: &World) -> Self {
-        let pending = match world.pending_room {
-            Some(room) => Flows::new(room as usize, WhenFull::Refuse),
-            None => Flows::new(1024, WhenFull::EvictOldest),
-        };
         let mut tables = Memory::default();
-        tables.v4.confirmed = Flows::new(world.confirmed_room as usize, WhenFull::Refuse);
-        tables.v4.pending = pending;
-        tables.v4.route_mtu = MTU;
-        tables.v4.default_route = client_hop();
-        for label in MEMBERS {
-            tables.v4.routes.insert(member(label).address, Route::Hop(next_hop(label)));
+        tables.v4 = family(world);
+        tables.v6 = family(world);
+        for (bucket, mark) in world.marks() {
+            tables.set_mark(bucket, mark);
         }
-        tables.v4.routes.insert(address("198.51.100.77:0"), Route::Kernel);
-        tables.v4.routes.insert(address("10.0.3.99:0"), Route::Kernel);
-        tables.v4.routes.insert(address("192.0.2.200:0"), Route::Unreachable);
-        for (bucket, mark) in &world.marks {
-            tables.set_mark(*bucket, *mark);
-        }
-        fill(&tables.v4.confirmed, &world.confirmed);
-        fill(&tables.v4.pending, &world.pending);
         let mut native = Self { tables };
         native.write(&world.map);
         native
     }
+}
+
+/// The flow tables and routes of one family.
+fn family<A: Stored>(world: &World) -> FamilyMemory<A> {
+    let mut tables = FamilyMemory {
+        confirmed: Flows::new(world.confirmed_room as usize, WhenFull::Refuse),
+        pending: match world.pending_room {
+            Some(room) => Flows::new(room as usize, WhenFull::Refuse),
+            None => Flows::new(1024, WhenFull::EvictOldest),
+        },
+        route_mtu: MTU,
+        default_route: client_hop(),
+        ..FamilyMemory::default()
+    };
+    let mut route = |socket: &str, route| {
+        let address = address(socket);
+        tables.routes.extend(
+            [address, twin(address)].map(|address| Some((A::of(address)?, route))).into_iter().flatten(),
+        );
+    };
+    for label in MEMBERS {
+        route(&member_socket(label, 0), Route::Hop(next_hop(label)));
+    }
+    route("198.51.100.77:0", Route::Kernel);
+    route("10.0.3.99:0", Route::Kernel);
+    route("192.0.2.200:0", Route::Unreachable);
+    fill(&tables.confirmed, &world.confirmed);
+    fill(&tables.pending, &world.pending);
+    tables
 }
 
 fn client_hop() -> Route {
@@ -59,27 +75,42 @@ fn next_hop(label: u16) -> NextHop {
     NextHop::new(member.ifindex, member.destination, member.source)
 }
 
-fn fill(table: &Flows, flows: &BTreeMap<FlowKey, (FlowWord, u32)>) {
+fn fill<A: Stored>(table: &Flows<A>, flows: &BTreeMap<FlowKey, (FlowWord, u32)>) {
     for (key, (word, seq)) in flows {
-        table.insert(*key, FlowEntry::new(*word, *seq)).unwrap();
+        if let (Some(peer), Some(local)) = (A::of(key.peer), A::of(key.local)) {
+            table.insert(key.between(peer, local), FlowEntry::new(*word, *seq)).unwrap();
+        }
     }
+}
+
+fn write<A: Stored>(tables: &mut FamilyMemory<A>, map: &MapState) {
+    let FamilyState { rules, addresses, access, members, owners, reverse } = map.of_family();
+    (tables.rules, tables.addresses, tables.access) = (rules, addresses, access);
+    (tables.members, tables.owners, tables.reverse) = (members, owners, reverse);
+}
+
+fn older<A: Stored>(table: &Flows<A>, ticks: u32) {
+    for (key, (word, seq)) in table.snapshot() {
+        let word = word.at(Tick::new(word.tick().get().wrapping_sub(ticks)));
+        table.insert(key, FlowEntry::new(word, seq)).unwrap();
+    }
+}
+
+fn snapshot<A: Stored>(table: &Flows<A>) -> impl Iterator<Item = (FlowKey, (FlowWord, u32))> {
+    let flows = table.snapshot().into_iter();
+    flows.map(|(key, flow)| (key.between(key.peer.ip(), key.local.ip()), flow))
 }
 
 impl Executor for Native {
     fn write(&mut self, map: &MapState) {
         let tables = &mut self.tables;
         tables.root = map.root;
-        tables.v4.rules = map.rules.clone();
-        tables.v4.addresses = map.addresses.clone();
-        tables.v4.access =
-            map.access.iter().map(|(e, verdict)| (e.list, e.address, e.length, *verdict)).collect();
+        write(&mut tables.v4, map);
+        write(&mut tables.v6, map);
         for (base, ring) in &map.rings {
             tables.slots.extend((*base..).zip(ring.iter().copied()));
         }
         tables.health = map.health.clone();
-        tables.v4.members = map.members.clone();
-        tables.v4.owners = map.owners.clone();
-        tables.v4.reverse = map.reverse.clone();
         tables.sieve = map.sieve();
     }
 
@@ -107,22 +138,17 @@ impl Executor for Native {
     }
 
     fn wait(&mut self, ticks: u32) {
-        let flows = self.flows();
-        let older = |(word, seq): (FlowWord, u32)| {
-            FlowEntry::new(word.at(Tick::new(word.tick().get().wrapping_sub(ticks))), seq)
-        };
-        for (key, entry) in flows.confirmed {
-            self.tables.v4.confirmed.insert(key, older(entry)).unwrap();
-        }
-        for (key, entry) in flows.pending {
-            self.tables.v4.pending.insert(key, older(entry)).unwrap();
-        }
+        older(&self.tables.v4.confirmed, ticks);
+        older(&self.tables.v4.pending, ticks);
+        older(&self.tables.v6.confirmed, ticks);
+        older(&self.tables.v6.pending, ticks);
     }
 
     fn flows(&mut self) -> FlowTables {
+        let (v4, v6) = (&self.tables.v4, &self.tables.v6);
         FlowTables {
-            confirmed: self.tables.v4.confirmed.snapshot(),
-            pending: self.tables.v4.pending.snapshot(),
+            confirmed: snapshot(&v4.confirmed).chain(snapshot(&v6.confirmed)).collect(),
+            pending: snapshot(&v4.pending).chain(snapshot(&v6.pending)).collect(),
             marks: self.tables.marks(),
         }
     }

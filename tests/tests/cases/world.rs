@@ -3,18 +3,19 @@
 //! The clock stands still: `tick_shift` is 63, so that now is tick 0 in the kernel too, and every
 //! entry says how old it is.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lb_common::abi::{
-    ABI_VERSION, AddressFlags, FlowKey, FlowWord, MARK_BITS, Member, Mode, Owner, Reverse, ReverseKey, Root,
-    Rule, RuleKey, View, access,
+    ABI_VERSION, AddressFlags, FlowWord, MARK_BITS, Mode, Owner, ReverseKey, Root, Rule, View, access,
 };
 use lb_common::hash;
 use lb_common::parse::{TCP, UDP};
-use lb_common::units::{Addr, MemberId, Port};
-use lb_ctl::state::{AccessEntry, MapState};
+use lb_common::testkit::frame::twin;
+use lb_common::units::{Addr, Addr6, MemberId, Port};
+use lb_ctl::state::{AccessEntry, FlowKey, MapState, Member, Reverse, RuleKey, Stored as _};
 
 use super::exception::{Exception, flow};
 
@@ -57,13 +58,49 @@ pub(crate) const MEMBERS: [u16; 3] = [1, 2, 3];
 const GROUP: u32 = 7;
 const HEALTH_BASE: u32 = 5;
 
+/// The address family that a row is run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+thread_local! {
+    static OF_ROWS: Cell<Family> = const { Cell::new(Family::V4) };
+}
+
+impl Family {
+    /// The family for which the table is being built: rows that need a slot or a cell look for one
+    /// with its hash.
+    pub(crate) fn of_rows() -> Self {
+        OF_ROWS.get()
+    }
+
+    /// Builds rows for this family.
+    pub(crate) fn build<T>(self, rows: impl FnOnce() -> T) -> T {
+        OF_ROWS.set(self);
+        let built = rows();
+        OF_ROWS.set(Self::V4);
+        built
+    }
+
+    /// The address of a row's socket in this family.
+    pub(crate) fn address(self, socket: &str) -> IpAddr {
+        match self {
+            Self::V4 => address(socket),
+            Self::V6 => twin(address(socket)),
+        }
+    }
+}
+
 /// Everything that a case begins with.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
     pub(crate) map: MapState,
     pub(crate) confirmed: BTreeMap<FlowKey, (FlowWord, u32)>,
     pub(crate) pending: BTreeMap<FlowKey, (FlowWord, u32)>,
-    pub(crate) marks: BTreeMap<u32, u16>,
+    /// Peers that are marked: address, port, protocol.
+    marks: BTreeMap<(IpAddr, Port, u8), u16>,
     /// Flows that `confirmed` has room for.
     pub(crate) confirmed_room: u32,
     /// Flows that `pending` has room for and then refuses; it forgets the oldest otherwise.
@@ -219,8 +256,60 @@ impl World {
     }
 
     fn mark(&mut self, key: FlowKey, age: u16) {
-        let hash = hash::peer(&self.map.root.hash_key, key.peer, key.peer_port, key.protocol);
-        self.marks.insert((hash >> (64 - MARK_BITS)) as u32, 1_u16.wrapping_sub(age));
+        self.marks.insert((key.peer, key.peer_port, key.protocol), 1_u16.wrapping_sub(age));
+    }
+
+    /// The marks as they lie in their buckets.
+    pub(crate) fn marks(&self) -> BTreeMap<u32, u16> {
+        let key = &self.map.root.hash_key;
+        let bucket = |(peer, port, protocol): (IpAddr, Port, u8)| {
+            let hash = match (Addr::of(peer), Addr6::of(peer)) {
+                (Some(peer), _) => hash::peer(key, peer, port, protocol),
+                (None, peer) => hash::peer(key, peer.unwrap(), port, protocol),
+            };
+            (hash >> (64 - MARK_BITS)) as u32
+        };
+        self.marks.iter().map(|(peer, mark)| (bucket(*peer), *mark)).collect()
+    }
+
+    /// The same world, as packets of a family see it.
+    pub(crate) fn of(&self, family: Family) -> Self {
+        match family {
+            Family::V4 => self.clone(),
+            Family::V6 => self.in_ipv6(),
+        }
+    }
+
+    fn in_ipv6(&self) -> Self {
+        let flows = |flows: &BTreeMap<FlowKey, (FlowWord, u32)>| {
+            let flow = |(key, flow): (&FlowKey, &_)| (key.between(twin(key.peer), twin(key.local)), *flow);
+            flows.iter().map(flow).collect()
+        };
+        let map = &self.map;
+        let entry = |entry: &AccessEntry| {
+            let length = if entry.length == 0 { 0 } else { 96 + entry.length };
+            let address = if length == 0 { IpAddr::from([0; 16]) } else { twin(entry.address) };
+            AccessEntry { address, length, ..*entry }
+        };
+        Self {
+            map: MapState {
+                rules: map.rules.iter().map(|(key, rule)| (key.at(twin(key.address)), *rule)).collect(),
+                addresses: map.addresses.iter().map(|(address, flags)| (twin(*address), *flags)).collect(),
+                access: map.access.iter().map(|(at, verdict)| (entry(at), *verdict)).collect(),
+                members: map.members.iter().map(|(id, it)| (*id, it.at(twin(it.address)))).collect(),
+                owners: map.owners.iter().map(|(address, owner)| (twin(*address), *owner)).collect(),
+                reverse: map.reverse.iter().map(|(key, it)| (*key, it.at(twin(it.address)))).collect(),
+                ..map.clone()
+            },
+            confirmed: flows(&self.confirmed),
+            pending: flows(&self.pending),
+            marks: self
+                .marks
+                .iter()
+                .map(|((at, port, protocol), m)| ((twin(*at), *port, *protocol), *m))
+                .collect(),
+            ..self.clone()
+        }
     }
 
     pub(crate) fn confirmed_room(mut self, room: u32) -> Self {
@@ -286,7 +375,7 @@ fn put_ring(map: &mut MapState, base: u32, labels: &[u16]) {
 pub(crate) fn member(label: u16) -> Member {
     let n = u8::try_from(label).unwrap();
     Member {
-        address: Addr::from_wire([10, 0, n, 11]),
+        address: [10, 0, n, 11].into(),
         ifindex: CLIENT_LINK + u32::from(label),
         destination: [2, 0, 0, 0, n, 2],
         source: [2, 0, 0, 0, n, 1],
@@ -297,13 +386,13 @@ pub(crate) fn member(label: u16) -> Member {
 }
 
 pub(crate) fn member_socket(label: u16, port: u16) -> String {
-    SocketAddrV4::new(Ipv4Addr::from(member(label).address.wire()), port).to_string()
+    SocketAddr::new(member(label).address, port).to_string()
 }
 
-pub(crate) fn address(text: &str) -> Addr {
-    Addr::from_wire(socket(text).ip().octets())
+pub(crate) fn address(text: &str) -> IpAddr {
+    socket(text).ip()
 }
 
-pub(crate) fn socket(text: &str) -> SocketAddrV4 {
+pub(crate) fn socket(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }

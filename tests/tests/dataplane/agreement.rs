@@ -1,13 +1,15 @@
 //! Fake and real data plane hold the same after the same writes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use lb_common::abi::{AddressFlags, Member, Owner, Reverse, ReverseKey, Rule, RuleKey, View, sieve};
+use lb_common::abi::{self, AddressFlags, Owner, ReverseKey, Rule, View, sieve};
+use lb_common::testkit::frame::twin;
 use lb_common::units::{Addr, MemberId, Port};
 use lb_ctl::dataplane::fake::Fake;
 use lb_ctl::dataplane::{Change, Dataplane as _};
-use lb_ctl::state::AccessEntry;
+use lb_ctl::state::{AccessEntry, Reverse, RuleKey};
 
 use crate::{PinDir, SMALL};
 
@@ -47,7 +49,7 @@ fn the_fake_and_the_kernel_hold_the_same() {
 
 /// Keys are few, so that deletions and replacements meet what is there.
 fn random_change(rng: &mut Rng) -> Change {
-    let address = Addr::from_wire([10, 0, 0, rng.u8(0..24)]);
+    let address = address(rng);
     let number = rng.u32(..);
     let there = rng.u8(0..3) > 0;
     match rng.u8(0..11) {
@@ -63,7 +65,8 @@ fn random_change(rng: &mut Rng) -> Change {
         }
         7 => Change::Health(rng.u32(0..=SMALL.health_words), rng.u64(..)),
         8 => {
-            let member = Member { address, ifindex: number, present: 1, mtu: 1500, ..Member::default() };
+            let member = abi::Member::<Addr> { ifindex: number, present: 1, mtu: 1500, ..Default::default() };
+            let member = member.at(address);
             Change::Member(MemberId(rng.u16(65_500..)), there.then_some(member))
         }
         9 => {
@@ -73,15 +76,20 @@ fn random_change(rng: &mut Rng) -> Change {
         _ => {
             let key =
                 ReverseKey { group: rng.u32(0..5), port: Port::new(80), protocol: rng.u8(0..4), reserved: 0 };
-            let reverse =
-                Reverse { address, port: Port::new(81), stats: number, life: 9, ..Reverse::default() };
+            let reverse = Reverse { address, port: Port::new(81), reserved: 0, stats: number, life: 9 };
             Change::Reverse(key, there.then_some(reverse))
         }
     }
 }
 
+/// Of either family.
+fn address(rng: &mut Rng) -> IpAddr {
+    let address = IpAddr::from([10, 0, 0, rng.u8(0..24)]);
+    if rng.bool() { twin(address) } else { address }
+}
+
 /// More keys than [`SMALL`] has room for.
-fn rule_key(rng: &mut Rng, address: Addr) -> RuleKey {
+fn rule_key(rng: &mut Rng, address: IpAddr) -> RuleKey {
     RuleKey { address, port: Port::new(rng.u16(80..84)), protocol: 6, epoch: rng.u8(0..2) }
 }
 
@@ -106,6 +114,7 @@ fn view(rng: &mut Rng) -> View {
 fn prefix(rng: &mut Rng, number: u32) -> AccessEntry {
     let length = rng.u8(0..=32);
     let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-    let address = (number & mask & 0x0f0f_0f0f).to_be_bytes();
-    AccessEntry { list: rng.u32(2..4), address: Addr::from_wire(address), length }
+    let network = IpAddr::from((number & mask & 0x0f0f_0f0f).to_be_bytes());
+    let (address, length) = if rng.bool() { (twin(network), length + 96) } else { (network, length) };
+    AccessEntry { list: rng.u32(2..4), address, length }
 }

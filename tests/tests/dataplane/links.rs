@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result};
 use futures_util::TryStreamExt as _;
 use lb_common::abi::AddressFlags;
 use lb_common::reason::Reason;
-use lb_common::units::Addr;
 use lb_ctl::config::model::XdpMode;
 use lb_ctl::dataplane::bpf::{Bpf, Options};
 use lb_ctl::dataplane::{Attachment, Change, Dataplane};
@@ -114,7 +113,7 @@ fn no_packet_is_missed_while_daemons_come_and_go() {
         .run(|| {
             let mut bpf = open(&dir)?;
             // A frontend without a rule: each datagram to it moves one counter.
-            let frontend = Addr::from_wire(FRONTEND.octets());
+            let frontend = FRONTEND.into();
             bpf.write(&Change::Address(frontend, Some(AddressFlags::FRONTEND)))?;
             bpf.write(&Change::Sieve(bpf.read()?.sieve()))?;
             bpf.attach(if_nametoindex(CLIENT_LINK)?, XdpMode::Native)?;

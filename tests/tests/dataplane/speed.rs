@@ -1,5 +1,6 @@
 //! Bulk work stays bulk work. The bounds are loose, for a busy machine; the figures are printed.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use lb_ctl::dataplane::{Change, Dataplane as _, FlowTable, Limits};
 
 use crate::PinDir;
 
+const FRONTEND: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10));
+
 #[test]
 fn rings_are_written_and_read_in_bulk() {
     let dir = PinDir::new("rings");
@@ -21,7 +24,7 @@ fn rings_are_written_and_read_in_bulk() {
         let writes = best_of(5, || bpf.write(&change).unwrap());
         let view = View { ring_base: 64, ring_size: size, present: 1, ..View::default() };
         let rule = Rule { current: view, ..Rule::default() };
-        bpf.write(&Change::Rule(RuleKey::default(), Some(rule))).unwrap();
+        bpf.write(&Change::Rule(RuleKey::<Addr>::default().at(FRONTEND), Some(rule))).unwrap();
         let reads = best_of(5, || assert_eq!(*bpf.read().unwrap().rings[&64], ring));
         println!("ring of {size} slots: written in {writes:?}, read in {reads:?}");
         assert!(writes < Duration::from_millis(100), "{writes:?}");
@@ -34,7 +37,7 @@ fn thousands_of_rules_are_written_in_no_time() {
     let dir = PinDir::new("rules");
     let (mut bpf, _) = dir.open_with(Limits { rules: 16_384, ..crate::SMALL }).unwrap();
     let change = |n: u16| {
-        let key = RuleKey { port: Port::new(n), protocol: 6, ..RuleKey::default() };
+        let key = RuleKey { address: FRONTEND, port: Port::new(n), protocol: 6, epoch: 0 };
         Change::Rule(key, Some(Rule::default()))
     };
     let writes = best_of(3, || (0..10_000).for_each(|n| bpf.write(&change(n)).unwrap()));

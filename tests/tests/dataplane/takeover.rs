@@ -1,6 +1,7 @@
 //! What is pinned outlives its maker, and is not taken for what it is not.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ use lb_ctl::dataplane::{Change, Dataplane as _, FlowTable, Limits};
 
 use crate::{PinDir, SMALL};
 
+const FRONTEND: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10));
+
 #[test]
 fn state_outlives_the_daemon() {
     let dir = PinDir::new("state");
@@ -20,7 +23,10 @@ fn state_outlives_the_daemon() {
     let view =
         View { ring_base: 4, ring_size: 3, health_base: 1, health_words: 1, present: 1, ..View::default() };
     for change in [
-        Change::Rule(RuleKey::default(), Some(Rule { current: view, ..Rule::default() })),
+        Change::Rule(
+            RuleKey::<Addr>::default().at(FRONTEND),
+            Some(Rule { current: view, ..Rule::default() }),
+        ),
         Change::Ring(4, Arc::new([5, 6, 7].map(MemberId).to_vec())),
         Change::Health(1, 0b1110_0000),
     ] {
@@ -76,7 +82,7 @@ fn maps_of_another_shape_are_refused() {
 fn what_a_killed_start_left_is_replaced() {
     let dir = PinDir::new("half");
     let (mut bpf, _) = dir.open();
-    bpf.write(&Change::Address(Addr::from_wire([10, 0, 0, 1]), Some(AddressFlags::OWN))).unwrap();
+    bpf.write(&Change::Address([10, 0, 0, 1].into(), Some(AddressFlags::OWN))).unwrap();
     drop(bpf);
     for missing in [None, Some(map::CONFIRMED), Some(map::ROOT)] {
         // The program is pinned last, so its absence tells of the kill.
@@ -131,15 +137,17 @@ fn exceptions_are_walked_and_forgotten() {
     let (mut bpf, _) = dir.open();
     let target = Target { member: MemberId(9), port: Port::new(8080) };
     let word = |n: u16| FlowWord::new(target, Tick::new(u32::from(n)), FlowWord::USABLE);
-    let key = |n: u16| FlowKey { peer_port: Port::new(n), protocol: 6, ..FlowKey::default() };
+    let key = |n: u16| FlowKey::<Addr> { peer_port: Port::new(n), protocol: 6, ..FlowKey::default() };
+    let nobody = IpAddr::from([0; 4]);
+    let seen_key = |n: u16| key(n).between(nobody, nobody);
     crate::speed::insert(dir.path(), map::PENDING, (1..=3000).map(|n| (key(n), word(n))));
     let mut seen = std::collections::BTreeMap::new();
     bpf.flows(FlowTable::Pending, &mut |key, word| assert_eq!(seen.insert(*key, word), None)).unwrap();
-    assert_eq!(seen, (1..=3000).map(|n| (key(n), word(n))).collect());
-    bpf.forget(FlowTable::Pending, &key(1), word(1)).unwrap();
-    bpf.forget(FlowTable::Pending, &key(1), word(1)).unwrap();
-    bpf.forget(FlowTable::Pending, &key(2), word(1)).unwrap();
-    bpf.forget(FlowTable::Confirmed, &key(2), word(2)).unwrap();
+    assert_eq!(seen, (1..=3000).map(|n| (seen_key(n), word(n))).collect());
+    bpf.forget(FlowTable::Pending, &seen_key(1), word(1)).unwrap();
+    bpf.forget(FlowTable::Pending, &seen_key(1), word(1)).unwrap();
+    bpf.forget(FlowTable::Pending, &seen_key(2), word(1)).unwrap();
+    bpf.forget(FlowTable::Confirmed, &seen_key(2), word(2)).unwrap();
     let mut left = 0;
     bpf.flows(FlowTable::Pending, &mut |_, _| left += 1).unwrap();
     assert_eq!(left, 2999);

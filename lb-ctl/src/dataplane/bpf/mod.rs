@@ -4,6 +4,7 @@
 
 mod clock;
 mod error;
+mod family;
 mod layout;
 mod links;
 mod pins;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use aya::maps::ProgramArray;
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use lb_common::abi::{FlowKey, FlowWord, Root, RuleStats, map};
+use lb_common::abi::{FlowWord, Root, RuleStats, map};
 use lb_common::pipeline::Stage;
 use lb_common::units::MemberId;
 
@@ -26,7 +27,7 @@ use self::pins::{Found, Pins};
 use self::tables::Tables;
 use super::{Attachment, Change, Counters, Dataplane, Error, FlowTable, Limits, fresh};
 use crate::config::model::XdpMode;
-use crate::state::MapState;
+use crate::state::{FlowKey, MapState};
 
 /// Sees each frame.
 const INGRESS: &str = "lb_ingress";

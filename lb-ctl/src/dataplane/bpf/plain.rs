@@ -4,7 +4,7 @@ use lb_common::abi::{
     AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, Member, Owner, Reverse, ReverseKey, Root, Rule,
     RuleKey, RuleStats,
 };
-use lb_common::units::Addr;
+use lb_common::units::{Addr, Addr6};
 
 /// A value of a map, or a key.
 ///
@@ -30,5 +30,6 @@ macro_rules! plain {
     };
 }
 
-plain!(u32, u64, [u16; 4], Addr, AddressFlags, AccessKey, Counter, FlowEntry, FlowKey, Member);
-plain!(Owner, Reverse, ReverseKey, Root, Rule, RuleKey, RuleStats);
+plain!(u32, u64, [u16; 4], AddressFlags, Counter, FlowEntry, Owner, ReverseKey, Root, Rule, RuleStats);
+plain!(Addr, AccessKey<Addr>, FlowKey<Addr>, Member<Addr>, Reverse<Addr>, RuleKey<Addr>);
+plain!(Addr6, AccessKey<Addr6>, FlowKey<Addr6>, Member<Addr6>, Reverse<Addr6>, RuleKey<Addr6>);

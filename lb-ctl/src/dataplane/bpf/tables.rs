@@ -7,47 +7,35 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aya::Pod;
-use aya::maps::lpm_trie::Key;
-use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
-use lb_common::abi::{
-    AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, FlowWord, Member, Owner, Reverse, ReverseKey, Root,
-    Rule, RuleKey, RuleStats, SLOTS_PER_WORD, map, sieve,
-};
-use lb_common::units::{Addr, MemberId};
+use lb_common::abi::{Counter, FlowWord, Root, RuleStats, SLOTS_PER_WORD, map, sieve};
+use lb_common::units::{Addr, Addr6, MemberId};
 
+use super::family::FamilyTables;
 use super::plain::{Plain, Wire};
 use super::{error, sys};
 use crate::dataplane::{Change, Counters, Error, FlowTable, named};
-use crate::state::{AccessEntry, MapState};
+use crate::state::{FlowKey, MapState};
 
 /// Labels in one element of the slot map.
 type SlotWord = [u16; SLOTS_PER_WORD as usize];
 
-type Hash<K, V> = HashMap<MapData, Wire<K>, Wire<V>>;
+pub(super) type Hash<K, V> = HashMap<MapData, Wire<K>, Wire<V>>;
 
 /// Every map but the marks, which user space neither reads nor writes.
 pub(super) struct Tables {
     root: Array<MapData, Wire<Root>>,
     sieve: Array<MapData, [u64; sieve::WORDS]>,
-    rules: Hash<RuleKey, Rule>,
-    addresses: Hash<Addr, AddressFlags>,
-    access: LpmTrie<MapData, Wire<AccessKey>, u32>,
     slots: OwnedFd,
     health: Array<MapData, u64>,
-    members: (OwnedFd, Array<MapData, Wire<Member>>),
-    owners: Hash<Addr, Owner>,
-    reverse: Hash<ReverseKey, Reverse>,
-    pending: (OwnedFd, Flows),
-    confirmed: (OwnedFd, Flows),
+    v4: FamilyTables<Addr>,
+    v6: FamilyTables<Addr6>,
     reasons: PerCpuArray<MapData, Wire<Counter>>,
     events: PerCpuArray<MapData, u64>,
     rule_stats: PerCpuArray<MapData, Wire<RuleStats>>,
     member_stats: PerCpuArray<MapData, u64>,
 }
-
-/// Entries are read in batches; here their size is all that matters.
-type Flows = HashMap<MapData, Wire<FlowKey>, [u64; 2]>;
 
 impl Tables {
     /// Opens the pinned maps; each must have the sizes of its types.
@@ -56,16 +44,10 @@ impl Tables {
         Ok(Self {
             root: open(maps, map::ROOT)?,
             sieve: open(maps, map::SIEVE)?,
-            rules: open(maps, map::RULES)?,
-            addresses: open(maps, map::ADDRESSES)?,
-            access: open(maps, map::ACCESS)?,
             slots: slots.0,
             health: open(maps, map::HEALTH)?,
-            members: open_twice(maps, map::MEMBERS)?,
-            owners: open(maps, map::OWNERS)?,
-            reverse: open(maps, map::REVERSE)?,
-            pending: open_twice(maps, map::PENDING)?,
-            confirmed: open_twice(maps, map::CONFIRMED)?,
+            v4: FamilyTables::open(maps)?,
+            v6: FamilyTables::open(maps)?,
             reasons: open(maps, map::REASONS)?,
             events: open(maps, map::EVENTS)?,
             rule_stats: open(maps, map::RULE_STATS)?,
@@ -77,26 +59,26 @@ impl Tables {
         let (map, done) = match change {
             Change::Root(root) => (map::ROOT, self.root.set(0, Wire(*root), 0)),
             Change::Sieve(words) => (map::SIEVE, self.sieve.set(0, words.as_ref(), 0)),
-            Change::Rule(key, rule) => (map::RULES, put(&mut self.rules, *key, *rule)),
-            Change::Address(address, flags) => (map::ADDRESSES, put(&mut self.addresses, *address, *flags)),
-            Change::Access(entry, Some(verdict)) => {
-                (map::ACCESS, self.access.insert(&trie_key(entry), verdict, 0))
-            }
-            Change::Access(entry, None) => {
-                (map::ACCESS, absent_is_fine(self.access.remove(&trie_key(entry))))
-            }
             Change::Ring(base, slots) => (map::SLOTS, self.write_ring(*base, slots)),
             Change::Health(index, word) => (map::HEALTH, self.health.set(*index, word, 0)),
-            Change::Member(id, member) => {
-                let member = Wire(member.unwrap_or_default());
-                let counted = if member.0.present == 0 { self.new_member_stats(*id) } else { Ok(()) };
-                (map::MEMBERS, counted.and_then(|()| self.members.1.set(u32::from(id.0), member, 0)))
-            }
-            Change::Owner(address, owner) => (map::OWNERS, put(&mut self.owners, *address, *owner)),
-            Change::Reverse(key, reverse) => (map::REVERSE, put(&mut self.reverse, *key, *reverse)),
             Change::NewStats(number) => (map::RULE_STATS, self.new_rule_stats(*number)),
+            Change::Member(id, None) => {
+                (map::MEMBERS, self.new_member_stats(*id).and_then(|()| self.of_a_family(change)))
+            }
+            Change::Rule(..) => (map::RULES, self.of_a_family(change)),
+            Change::Address(..) => (map::ADDRESSES, self.of_a_family(change)),
+            Change::Access(..) => (map::ACCESS, self.of_a_family(change)),
+            Change::Member(..) => (map::MEMBERS, self.of_a_family(change)),
+            Change::Owner(..) => (map::OWNERS, self.of_a_family(change)),
+            Change::Reverse(..) => (map::REVERSE, self.of_a_family(change)),
         };
         done.map_err(|cause| error::map(map, format_args!("cannot write the {change}"), &cause))
+    }
+
+    /// Each family takes what is its own; what only says that something goes concerns both.
+    fn of_a_family(&mut self, change: &Change) -> Result<(), MapError> {
+        self.v4.write(change)?;
+        self.v6.write(change)
     }
 
     fn new_rule_stats(&mut self, number: u32) -> Result<(), MapError> {
@@ -120,17 +102,11 @@ impl Tables {
     }
 
     pub(super) fn read(&self) -> Result<MapState, Error> {
-        let rules = entries(map::RULES, &self.rules)?;
-        let named = named::by(rules.values());
+        let mut state = MapState { root: self.root()?, ..MapState::default() };
+        self.v4.read(&mut state)?;
+        self.v6.read(&mut state)?;
+        let named = named::by(state.rules.values());
         Ok(MapState {
-            root: self.root()?,
-            addresses: entries(map::ADDRESSES, &self.addresses)?,
-            access: self
-                .access
-                .iter()
-                .map(|entry| entry.map(|(key, verdict)| (access_entry(&key), verdict)))
-                .collect::<Result<_, _>>()
-                .map_err(cannot_read(map::ACCESS, "lists"))?,
             rings: named
                 .rings
                 .into_iter()
@@ -142,10 +118,7 @@ impl Tables {
                 .map(|index| Ok((index, self.health.get(&index, 0)?)))
                 .collect::<Result<_, MapError>>()
                 .map_err(cannot_read(map::HEALTH, "sets"))?,
-            members: self.read_members()?,
-            owners: entries(map::OWNERS, &self.owners)?,
-            reverse: entries(map::REVERSE, &self.reverse)?,
-            rules,
+            ..state
         })
     }
 
@@ -162,40 +135,18 @@ impl Tables {
         Ok(words.into_iter().flatten().take(size as usize).map(MemberId).collect())
     }
 
-    fn read_members(&self) -> Result<BTreeMap<MemberId, Member>, Error> {
-        let count = self.members.1.len() as usize;
-        let members = sys::read_array::<Member>(self.members.0.as_fd(), 0, count)
-            .map_err(|cause| error::map(map::MEMBERS, "cannot read the members", &cause))?;
-        let labelled = (0..=u16::MAX).map(MemberId).zip(members);
-        Ok(labelled.filter(|(_, member)| member.present != 0).collect())
-    }
-
     pub(super) fn flows(
         &self,
         table: FlowTable,
         visit: &mut dyn FnMut(&FlowKey, FlowWord),
     ) -> Result<(), Error> {
-        let (name, (fd, _)) = match table {
-            FlowTable::Pending => (map::PENDING, &self.pending),
-            FlowTable::Confirmed => (map::CONFIRMED, &self.confirmed),
-        };
-        sys::walk(fd.as_fd(), |key, entry: &FlowEntry| visit(key, entry.word()))
-            .map_err(|cause| error::map(name, "cannot walk it", &cause))
+        self.v4.flows(table, visit)?;
+        self.v6.flows(table, visit)
     }
 
     pub(super) fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
-        let (name, (_, flows)) = match table {
-            FlowTable::Pending => (map::PENDING, &mut self.pending),
-            FlowTable::Confirmed => (map::CONFIRMED, &mut self.confirmed),
-        };
-        let key = Wire(*key);
-        let done = match flows.get(&key, 0) {
-            Ok([word, _]) if word != seen.0 => Ok(()),
-            Err(MapError::KeyNotFound) => Ok(()),
-            Ok(_) => absent_is_fine(flows.remove(&key)),
-            Err(cause) => Err(cause),
-        };
-        done.map_err(|cause| error::map(name, "cannot delete an entry", &cause))
+        self.v4.forget(table, key, seen)?;
+        self.v6.forget(table, key, seen)
     }
 
     pub(super) fn counters(&self) -> Result<Counters, Error> {
@@ -229,7 +180,7 @@ fn add(one: Counter, other: Counter) -> Counter {
     Counter { packets: one.packets + other.packets, bytes: one.bytes + other.bytes }
 }
 
-fn open<M: TryFrom<Map, Error = MapError>>(maps: &Path, name: &'static str) -> Result<M, Error> {
+pub(super) fn open<M: TryFrom<Map, Error = MapError>>(maps: &Path, name: &'static str) -> Result<M, Error> {
     MapData::from_pin(maps.join(name))
         .and_then(Map::from_map_data)
         .and_then(M::try_from)
@@ -237,7 +188,7 @@ fn open<M: TryFrom<Map, Error = MapError>>(maps: &Path, name: &'static str) -> R
 }
 
 /// The typed map checks the sizes and does the single steps; the descriptor is for batches.
-fn open_twice<M: TryFrom<Map, Error = MapError>>(
+pub(super) fn open_twice<M: TryFrom<Map, Error = MapError>>(
     maps: &Path,
     name: &'static str,
 ) -> Result<(OwnedFd, M), Error> {
@@ -248,11 +199,11 @@ fn open_twice<M: TryFrom<Map, Error = MapError>>(
     Ok((descriptor, map))
 }
 
-fn cannot_read(map: &'static str, what: impl Display) -> impl FnOnce(MapError) -> Error {
+pub(super) fn cannot_read(map: &'static str, what: impl Display) -> impl FnOnce(MapError) -> Error {
     move |cause| error::map(map, format_args!("cannot read {what}"), &cause)
 }
 
-fn put<K, V>(map: &mut Hash<K, V>, key: K, value: Option<V>) -> Result<(), MapError>
+pub(super) fn put<K, V>(map: &mut Hash<K, V>, key: K, value: Option<V>) -> Result<(), MapError>
 where
     K: Plain + Copy + 'static,
     V: Plain + Copy + 'static,
@@ -263,7 +214,7 @@ where
     }
 }
 
-fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
         Err(cause) if error::errno(&cause) == Some(libc::ENOENT) => Ok(()),
@@ -271,7 +222,7 @@ fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
     }
 }
 
-fn entries<K, V>(name: &'static str, map: &Hash<K, V>) -> Result<BTreeMap<K, V>, Error>
+pub(super) fn entries<K, V>(name: &'static str, map: &Hash<K, V>) -> Result<BTreeMap<K, V>, Error>
 where
     K: Plain + Copy + Ord + 'static,
     V: Plain + Copy + 'static,
@@ -285,17 +236,4 @@ where
 
 fn slot_word(labels: &[MemberId]) -> SlotWord {
     std::array::from_fn(|index| labels.get(index).map_or(0, |label| label.0))
-}
-
-/// The list's number counts as the first 32 bits of the prefix.
-fn trie_key(entry: &AccessEntry) -> Key<Wire<AccessKey>> {
-    let data = AccessKey { list: entry.list.to_be_bytes(), address: entry.address };
-    Key::new(32 + u32::from(entry.length), Wire(data))
-}
-
-fn access_entry(key: &Key<Wire<AccessKey>>) -> AccessEntry {
-    let Wire(data) = key.data();
-    #[allow(clippy::cast_possible_truncation, reason = "the kernel takes no prefix beyond 64")]
-    let length = key.prefix_len().saturating_sub(32) as u8;
-    AccessEntry { list: u32::from_be_bytes(data.list), address: data.address, length }
 }

@@ -1,7 +1,7 @@
 //! The HTTP probe: `GET`, and the status of the answer (S-PRB-10, S-PRB-15).
 
 use std::fmt::Write as _;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,7 +15,7 @@ const HEAD_LIMIT: usize = 64 * 1024;
 /// Bytes of a status line that a probe keeps.
 const STATUS_LINE_LIMIT: usize = 1024;
 
-pub(super) async fn probe(address: SocketAddrV4, path: &str, budget: Budget) -> Probed {
+pub(super) async fn probe(address: SocketAddr, path: &str, budget: Budget) -> Probed {
     let mut stream = match budget.wait(TcpStream::connect(address)).await {
         Ok(stream) => stream,
         Err(outcome) => return outcome.into(),
@@ -27,7 +27,7 @@ pub(super) async fn probe(address: SocketAddrV4, path: &str, budget: Budget) -> 
 }
 
 /// The `Host` header is the member's address, with the port unless it is 80 (S-PRB-10).
-fn request(address: SocketAddrV4, path: &str) -> String {
+fn request(address: SocketAddr, path: &str) -> String {
     let host = match address.port() {
         80 => address.ip().to_string(),
         _ => address.to_string(),
@@ -177,7 +177,6 @@ fn status_of(line: &[u8]) -> Option<u16> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panic")]
 
-    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use tokio::net::TcpListener;
@@ -203,13 +202,13 @@ mod tests {
     /// S-PRB-10.
     #[test]
     fn request_names_member_agent_and_path() {
-        let address = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, 11), 8080);
+        let address = SocketAddr::from(([10, 0, 1, 11], 8080));
         assert_eq!(
             request(address, "/healthz"),
             "GET /healthz HTTP/1.1\r\nHost: 10.0.1.11:8080\r\nUser-Agent: Load Balancer Agent\r\n\
              Accept: */*\r\nConnection: close\r\n\r\n"
         );
-        let default_port = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, 11), 80);
+        let default_port = SocketAddr::from(([10, 0, 1, 11], 80));
         assert!(request(default_port, "/").contains("\r\nHost: 10.0.1.11\r\n"));
     }
 

@@ -81,7 +81,7 @@ fn in_mode(world: World, mode: Mode) -> World {
 fn changed(sentence: &'static str, before: Mode, after: Mode) -> Case {
     let member = |client: &str, mode| drawn(&RING, hash_from(client, WEB, mode));
     let clients = |old, new| {
-        let all = (1..255).map(|n| format!("198.51.100.{n}:40000"));
+        let all = (2..255).map(|n| format!("198.51.100.{n}:40000"));
         all.filter(move |client| (member(client, before), member(client, after)) == (old, new))
     };
     let [open, opening] = [0, 1].map(|nth| clients(1, 2).nth(nth).unwrap());

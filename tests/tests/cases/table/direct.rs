@@ -168,7 +168,8 @@ pub(super) fn rows() -> Vec<Case> {
             .holds(0, 0),
         case("fragments and options to a member are not ours", lab())
             .client(past(ack(1)).fragment(0x2000), untouched(Reason::NotOurs))
-            .client(past(ack(1)).options(&[1; 8]), untouched(Reason::NotOurs)),
+            .client(past(ack(1)).options(&[1; 8]), untouched(Reason::NotOurs))
+            .in_ipv4(),
         case(
             "the client's FIN and the member's shorten a direct connection's life",
             lab().confirmed(past_us(PEER, MEMBER, TCP)),

@@ -5,6 +5,7 @@ mod access;
 mod affinity;
 mod direct;
 mod exceptions;
+mod ipv6;
 mod life;
 mod replies;
 mod selection;
@@ -15,12 +16,17 @@ use lb_common::parse::TcpFlags;
 use lb_common::testkit::{Frame, frame};
 
 use super::case::Case;
-use super::world::{CLIENT, DNS, WEB, member_socket};
+use super::world::{CLIENT, DNS, Family, WEB, member_socket};
 
 pub(crate) const SYN: u8 = TcpFlags::SYN;
 pub(crate) const ACK: u8 = TcpFlags::ACK;
 pub(crate) const FIN: u8 = TcpFlags::FIN;
 pub(crate) const RST: u8 = TcpFlags::RST;
+
+/// The rows that a family is run in.
+pub(crate) fn of(family: Family) -> Vec<Case> {
+    family.build(all).into_iter().filter(|row| row.families().contains(&family)).collect()
+}
 
 /// All rows.
 pub(crate) fn all() -> Vec<Case> {
@@ -33,6 +39,7 @@ pub(crate) fn all() -> Vec<Case> {
         replies::rows(),
         direct::rows(),
         shapes::rows(),
+        ipv6::rows(),
         access::rows(),
     ]
     .into_iter()

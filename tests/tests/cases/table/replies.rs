@@ -94,11 +94,9 @@ pub(super) fn rows() -> Vec<Case> {
             answer(1).payload(&[7; 1461]),
             to_client_by_kernel(),
         ),
-        case("a reply that just fits is sent on", lab()).member(
-            1,
-            answer(1).payload(&[7; 1460]),
-            to_client(),
-        ),
+        case("a reply that just fits is sent on", lab())
+            .member(1, answer(1).payload(&[7; 1460]), to_client())
+            .in_ipv4(),
         case("a reply to nowhere is dropped", lab()).member(
             1,
             answer(1).to(UNREACHABLE),
@@ -137,7 +135,8 @@ pub(super) fn rows() -> Vec<Case> {
         case("fragments, options and other protocols of members pass", lab())
             .member(1, answer(1).fragment(0x2000), untouched(Reason::NotOurs))
             .member(1, answer(1).options(&[1; 4]), untouched(Reason::NotOurs))
-            .member(1, frame::other(&member_socket(1, 0), "198.51.100.2:0", 1), untouched(Reason::NotOurs)),
+            .member(1, frame::other(&member_socket(1, 0), "198.51.100.2:0", 1), untouched(Reason::NotOurs))
+            .in_ipv4(),
         case("a reply that leaves by the interface that it came in by is transmitted", lab())
             .client(answer(1), to_client()),
     ]

@@ -4,12 +4,13 @@ use lb_common::abi::Mode;
 use lb_common::hash::{self, Tuple};
 use lb_common::reason::{Event, Reason};
 use lb_common::testkit::frame;
-use lb_common::units::{MemberId, Port};
+use lb_common::units::{Addr, Addr6, MemberId, Port};
+use lb_ctl::state::Stored;
 
 use super::{ACK, FIN, SYN, data, query, syn};
 use crate::cases::case::{Case, case};
 use crate::cases::expect::{Expect, opens, to_member, untouched};
-use crate::cases::world::{DNS, Service, WEB, World, address, member, socket};
+use crate::cases::world::{DNS, Family, Service, WEB, World, member, socket};
 
 pub(super) fn rows() -> Vec<Case> {
     let lab = World::lab;
@@ -129,10 +130,17 @@ pub(super) fn hash_of(service: Service, mode: Mode, port: u16) -> u64 {
 
 /// The same of any client.
 pub(super) fn hash_from(client: &str, service: Service, mode: Mode) -> u64 {
+    match Family::of_rows() {
+        Family::V4 => hash_in::<Addr>(client, service, mode),
+        Family::V6 => hash_in::<Addr6>(client, service, mode),
+    }
+}
+
+fn hash_in<A: Stored>(client: &str, service: Service, mode: Mode) -> u64 {
     let tuple = Tuple {
-        peer: address(client),
+        peer: A::of(Family::of_rows().address(client)).unwrap(),
         peer_port: Port::new(socket(client).port()),
-        local: address(service.frontend),
+        local: A::of(Family::of_rows().address(service.frontend)).unwrap(),
         local_port: service.key(0).port,
         protocol: service.protocol,
     };

@@ -1,14 +1,15 @@
 //! Frames that are not what the fast path expects.
 
-use lb_common::abi::{AddressFlags, RuleKey, sieve};
+use lb_common::abi::{AddressFlags, sieve};
 use lb_common::reason::Reason;
 use lb_common::testkit::frame;
-use lb_common::units::{Addr, Port};
+use lb_common::units::{Addr, Addr6, Port};
+use lb_ctl::state::{RuleKey, Stored as _};
 
 use super::{data, named, query, syn};
 use crate::cases::case::{Case, case};
 use crate::cases::expect::{opens, to_member, to_member_by_kernel, untouched};
-use crate::cases::world::{ADMIN, CLIENT, DNS, World, address, member_socket};
+use crate::cases::world::{ADMIN, CLIENT, DNS, Family, World, address, member_socket};
 
 const FRONTEND: &str = "203.0.113.10:80";
 const OWN: &str = "198.51.100.1:443";
@@ -54,12 +55,15 @@ pub(super) fn rows() -> Vec<Case> {
             .client(query().udp_length(7), untouched(Reason::BadLength))
             .client(query().udp_length(24), untouched(Reason::BadLength)),
         case("IP options to a frontend are dropped", lab())
-            .client(syn().options(&[1; 4]), untouched(Reason::IpOptions)),
+            .client(syn().options(&[1; 4]), untouched(Reason::IpOptions))
+            .in_ipv4(),
         case("S-FRAG-1: every fragment to a frontend is dropped", lab())
             .client(syn().fragment(0x2000), untouched(Reason::Fragment))
-            .client(syn().fragment(0x0001), untouched(Reason::Fragment)),
+            .client(syn().fragment(0x0001), untouched(Reason::Fragment))
+            .in_ipv4(),
         case("the reserved bit beside the fragment flags is nobody's business", lab())
-            .client(data().fragment(0xc000), to_member(1)),
+            .client(data().fragment(0xc000), to_member(1))
+            .in_ipv4(),
         case("ICMP to a frontend is dropped", lab()).client(icmp(FRONTEND), untouched(Reason::Protocol)),
         case("S-RULE-9, S-PROTO-1: GRE, ESP, AH and SCTP to a frontend are dropped", lab())
             .client(frame::other(CLIENT, FRONTEND, 47), untouched(Reason::Protocol))
@@ -81,7 +85,8 @@ pub(super) fn rows() -> Vec<Case> {
         .client(icmp(OWN), untouched(Reason::OwnFrontend))
         .client(syn().to(OWN).fragment(0x2000), untouched(Reason::OwnFrontend))
         .client(syn().to(OWN).options(&[1; 4]), untouched(Reason::OwnFrontend))
-        .client(syn().to(OWN).cut_to(40), untouched(Reason::OwnFrontend)),
+        .client(syn().to(OWN).cut_to(40), untouched(Reason::OwnFrontend))
+        .in_ipv4(),
         case("a rule of the host's own frontend works", lab()).client(syn().to(OWN), opens(1).of(ADMIN)),
         case("an address that only looks like a frontend to the sieve is not ours", lab())
             .client(syn().to(&alike(FRONTEND)), untouched(Reason::NotOurs))
@@ -97,7 +102,8 @@ pub(super) fn rows() -> Vec<Case> {
         case("a frontend that looks like a member to the sieve is a frontend", overlapping())
             .client(syn(), opens(1)),
         case("a packet as long as the link allows is sent on", lab())
-            .client(data().payload(&[1; 1460]), to_member(1)),
+            .client(data().payload(&[1; 1460]), to_member(1))
+            .in_ipv4(),
         case("a longer one is rewritten and left to the kernel, which tells the client", lab())
             .client(data().payload(&[1; 1461]), to_member_by_kernel(1)),
         case("an odd payload has a checksum too", lab())
@@ -121,17 +127,18 @@ fn three_rules() -> World {
 
 /// Another address in the same cell of the sieve, with the same port.
 fn alike(socket: &str) -> String {
-    let cell = sieve::place(address(socket));
+    let place = |socket: &str| match Family::of_rows() {
+        Family::V4 => sieve::place(Addr::of(Family::V4.address(socket)).unwrap()),
+        Family::V6 => sieve::place(Addr6::of(Family::V6.address(socket)).unwrap()),
+    };
+    let cell = place(socket);
     let port = socket.rsplit_once(':').unwrap().1;
-    let found = (0..=u16::MAX).map(|low| {
+    let others = (0..=u16::MAX).map(|low| {
         let [high, low] = low.to_be_bytes();
-        [192, 0, high, low]
+        format!("192.0.{high}.{low}:{port}")
     });
-    let [a, b, c, d] = found
-        .into_iter()
-        .find(|bytes| sieve::place(Addr::from_wire(*bytes)) == cell && *bytes != [192, 0, 2, 200])
-        .unwrap();
-    format!("{a}.{b}.{c}.{d}:{port}")
+    let mut others = others.filter(|other| !other.starts_with("192.0.2.200:"));
+    others.find(|other| place(other) == cell).unwrap()
 }
 
 /// An address of the host's in the cell of the frontend, and a member there.

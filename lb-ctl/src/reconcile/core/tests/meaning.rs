@@ -1,10 +1,10 @@
 //! What the maps mean to packets, without labels, regions, groups and numbers.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use lb_common::abi::{Rule, View, access};
-use lb_common::units::{Addr, Port};
+use lb_common::units::Port;
 
 use super::*;
 
@@ -14,8 +14,8 @@ pub(super) struct Choice {
     pub(super) port: u16,
     pub(super) mode: u8,
     /// Who has each slot.
-    pub(super) ring: Vec<Ipv4Addr>,
-    pub(super) accepting: BTreeSet<Ipv4Addr>,
+    pub(super) ring: Vec<IpAddr>,
+    pub(super) accepting: BTreeSet<IpAddr>,
 }
 
 /// A rule as packets know it.
@@ -24,7 +24,7 @@ pub(super) struct Meaning {
     pub(super) current: Choice,
     pub(super) old: Option<Choice>,
     /// Prefixes and their verdicts.
-    pub(super) access: BTreeSet<(Ipv4Addr, u8, u32)>,
+    pub(super) access: BTreeSet<(IpAddr, u8, u32)>,
     /// Kind of the list, and its flag.
     pub(super) code: (u32, u32),
     pub(super) life: u32,
@@ -45,7 +45,7 @@ pub(super) fn rules(maps: &MapState) -> BTreeMap<Service, Meaning> {
 }
 
 fn choice(view: &View, maps: &MapState) -> Choice {
-    let address = |label: &lb_common::units::MemberId| compile::ipv4(maps.members[label].address);
+    let address = |label: &lb_common::units::MemberId| maps.members[label].address;
     let ring = if view.ring_size == 0 { None } else { Some(&maps.rings[&view.ring_base]) };
     let accepting = maps.members.keys().filter(|label| maps.accepts(view, **label));
     Choice {
@@ -56,13 +56,13 @@ fn choice(view: &View, maps: &MapState) -> Choice {
     }
 }
 
-fn prefixes(list: u32, maps: &MapState) -> BTreeSet<(Ipv4Addr, u8, u32)> {
+fn prefixes(list: u32, maps: &MapState) -> BTreeSet<(IpAddr, u8, u32)> {
     let entries = maps.access.iter().filter(|(entry, _)| entry.list == list);
-    entries.map(|(entry, verdict)| (compile::ipv4(entry.address), entry.length, *verdict)).collect()
+    entries.map(|(entry, verdict)| (entry.address, entry.length, *verdict)).collect()
 }
 
 /// Where replies come from: a member's socket and protocol, to a frontend's.
-pub(super) fn replies(maps: &MapState) -> BTreeMap<(Addr, Port, u8), (Addr, Port)> {
+pub(super) fn replies(maps: &MapState) -> BTreeMap<(IpAddr, Port, u8), (IpAddr, Port)> {
     let mut replies = BTreeMap::new();
     for (address, owner) in &maps.owners {
         for (key, reverse) in maps.reverse.iter().filter(|(key, _)| key.group == owner.group) {

@@ -66,7 +66,7 @@ impl World {
     }
 
     fn probe(&self, address: &str) -> ProbeKey {
-        let address: std::net::Ipv4Addr = address.parse().unwrap();
+        let address: std::net::IpAddr = address.parse().unwrap();
         self.core.healthy().keys().find(|key| key.address == address).unwrap().clone()
     }
 
@@ -85,8 +85,8 @@ impl World {
 
     /// Whether a member of this address is in the maps.
     fn has_member(&self, address: &str) -> bool {
-        let address: std::net::Ipv4Addr = address.parse().unwrap();
-        self.maps().members.values().any(|member| compile::ipv4(member.address) == address)
+        let address: std::net::IpAddr = address.parse().unwrap();
+        self.maps().members.values().any(|member| member.address == address)
     }
 }
 
@@ -97,7 +97,7 @@ fn load(text: &str) -> Config {
 /// `203.0.113.10:80` over TCP.
 fn web() -> Service {
     Service {
-        address: compile::addr([203, 0, 113, 10].into()),
+        address: [203, 0, 113, 10].into(),
         port: lb_common::units::Port::new(80),
         protocol: lb_common::parse::TCP,
     }

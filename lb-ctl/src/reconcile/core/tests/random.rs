@@ -1,6 +1,6 @@
 //! Any sequence of applies, verdicts, settlings, faults, kills and restarts.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use proptest::prelude::*;
 
@@ -83,7 +83,7 @@ fn aims(config: &Config, core: &Core) -> BTreeMap<Service, Choice> {
         let pool = config.pool_of(rule);
         let members: Vec<_> = (1..)
             .zip(&pool.backends)
-            .map(|(id, b)| ring::Member { address: IpAddr::V4(b.address), weight: b.weight, id })
+            .map(|(id, b)| ring::Member { address: b.address, weight: b.weight, id })
             .collect();
         let slots = if members.is_empty() {
             Vec::new()
@@ -103,7 +103,7 @@ fn aims(config: &Config, core: &Core) -> BTreeMap<Service, Choice> {
 }
 
 /// The maps are what the model says.
-fn check(world: &World, verdicts: &BTreeMap<Ipv4Addr, bool>) {
+fn check(world: &World, verdicts: &BTreeMap<IpAddr, bool>) {
     let Some(config) = world.core.config() else { return };
     let maps = world.maps();
     let current: BTreeMap<_, _> =
@@ -118,7 +118,7 @@ fn check(world: &World, verdicts: &BTreeMap<Ipv4Addr, bool>) {
     for rule in config.rules() {
         let service = Service::named_by(config, rule);
         for backend in &config.pool_of(rule).backends {
-            let socket = (compile::addr(backend.address), lb_common::units::Port::new(rule.backend_port), 6);
+            let socket = (backend.address, lb_common::units::Port::new(rule.backend_port), 6);
             assert_eq!(replies.get(&socket), Some(&(service.address, service.port)));
         }
     }
@@ -126,7 +126,7 @@ fn check(world: &World, verdicts: &BTreeMap<Ipv4Addr, bool>) {
 
 fn play(steps: Vec<Step>) {
     let mut world = World::new();
-    let mut verdicts = BTreeMap::<Ipv4Addr, bool>::new();
+    let mut verdicts = BTreeMap::<IpAddr, bool>::new();
     let mut last = None;
     for step in steps {
         match step {
@@ -139,7 +139,7 @@ fn play(steps: Vec<Step>) {
                 world.faults.heal();
             }
             Step::Verdict(member, up) => {
-                let address = Ipv4Addr::from([10, 0, 1, member]);
+                let address = IpAddr::from([10, 0, 1, member]);
                 let Some(key) = world.core.healthy().keys().find(|key| key.address == address).cloned()
                 else {
                     continue;
@@ -190,7 +190,7 @@ fn assert_nothing_is_carried(world: &World) {
     let Some(config) = world.core.config() else { return };
     let wanted: BTreeSet<_> =
         config.pools().iter().flat_map(|pool| &pool.backends).map(|b| b.address).collect();
-    let there: BTreeSet<_> = maps.members.values().map(|member| compile::ipv4(member.address)).collect();
+    let there: BTreeSet<_> = maps.members.values().map(|member| member.address).collect();
     assert_eq!(there, wanted, "members after three hours");
 }
 

@@ -1,12 +1,13 @@
-use lb_common::abi::{FlowKey, FlowWord};
+use lb_common::abi::FlowWord;
 use lb_common::units::{MemberId, Port, Target, Tick};
 
 use super::*;
 use crate::dataplane::FlowTable;
+use crate::state::FlowKey;
 
 fn flow(port: u16) -> FlowKey {
     FlowKey {
-        peer: compile::addr([198, 51, 100, 1].into()),
+        peer: [198, 51, 100, 1].into(),
         local: web().address,
         peer_port: Port::new(port),
         local_port: web().port,
@@ -24,8 +25,8 @@ fn connect(world: &World, table: FlowTable, port: u16, member: MemberId) {
 }
 
 fn label(world: &World, address: &str) -> MemberId {
-    let address: std::net::Ipv4Addr = address.parse().unwrap();
-    *world.maps().members.iter().find(|(_, member)| compile::ipv4(member.address) == address).unwrap().0
+    let address: std::net::IpAddr = address.parse().unwrap();
+    *world.maps().members.iter().find(|(_, member)| member.address == address).unwrap().0
 }
 
 #[test]
@@ -59,14 +60,8 @@ fn a_member_is_kept_until_its_connections_end() {
             world.converge().unwrap();
         }
         let maps = world.maps();
-        assert_eq!(
-            maps.members.get(&second).map(|member| compile::ipv4(member.address)),
-            Some([10, 0, 1, 2].into())
-        );
-        assert!(
-            maps.owners.contains_key(&compile::addr([10, 0, 1, 2].into())),
-            "its replies find the frontend"
-        );
+        assert_eq!(maps.members.get(&second).map(|member| member.address), Some([10, 0, 1, 2].into()));
+        assert!(maps.owners.contains_key(&[10, 0, 1, 2].into()), "its replies find the frontend");
         world.apply(&backends(&[1, 3])).unwrap();
         assert_ne!(label(&world, "10.0.1.3"), second, "nobody gets its label meanwhile");
         world.later(Duration::from_hours(2));

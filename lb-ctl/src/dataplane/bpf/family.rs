@@ -1,0 +1,231 @@
+//! The maps of one address family.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use aya::maps::lpm_trie::Key;
+use aya::maps::{Array, HashMap, LpmTrie, MapData, MapError};
+use lb_common::abi::{
+    AccessKey, AddressFlags, FlowEntry, FlowKey, FlowWord, Member, Owner, Reverse, ReverseKey, Rule, RuleKey,
+    map,
+};
+use lb_common::units::{Addr, Addr6, MemberId};
+
+use super::plain::{Plain, Wire};
+use super::tables::{Hash, absent_is_fine, cannot_read, entries, open, open_twice, put};
+use super::{error, sys};
+use crate::dataplane::{Change, Error, FlowTable};
+use crate::state::{self, AccessEntry, MapState, Stored};
+
+/// Names of a family's maps.
+pub(super) struct Names {
+    rules: &'static str,
+    addresses: &'static str,
+    access: &'static str,
+    members: &'static str,
+    owners: &'static str,
+    reverse: &'static str,
+    pending: &'static str,
+    confirmed: &'static str,
+}
+
+/// An address whose family has maps in the kernel.
+pub(super) trait Mapped: Stored + Plain {
+    const NAMES: Names;
+    /// Bits of an address.
+    const BITS: u8;
+}
+
+impl Mapped for Addr {
+    const NAMES: Names = Names {
+        rules: map::RULES,
+        addresses: map::ADDRESSES,
+        access: map::ACCESS,
+        members: map::MEMBERS,
+        owners: map::OWNERS,
+        reverse: map::REVERSE,
+        pending: map::PENDING,
+        confirmed: map::CONFIRMED,
+    };
+    const BITS: u8 = 32;
+}
+
+impl Mapped for Addr6 {
+    const NAMES: Names = Names {
+        rules: map::RULES6,
+        addresses: map::ADDRESSES6,
+        access: map::ACCESS6,
+        members: map::MEMBERS6,
+        owners: map::OWNERS6,
+        reverse: map::REVERSE6,
+        pending: map::PENDING6,
+        confirmed: map::CONFIRMED6,
+    };
+    const BITS: u8 = 128;
+}
+
+/// Entries are read in batches; here their size is all that matters.
+type Flows<A> = HashMap<MapData, Wire<FlowKey<A>>, [u64; 2]>;
+
+pub(super) struct FamilyTables<A: Mapped>
+where
+    RuleKey<A>: Plain,
+    AccessKey<A>: Plain,
+    Member<A>: Plain,
+    Reverse<A>: Plain,
+    FlowKey<A>: Plain,
+{
+    rules: Hash<RuleKey<A>, Rule>,
+    addresses: Hash<A, AddressFlags>,
+    access: LpmTrie<MapData, Wire<AccessKey<A>>, u32>,
+    members: (OwnedFd, Array<MapData, Wire<Member<A>>>),
+    owners: Hash<A, Owner>,
+    reverse: Hash<ReverseKey, Reverse<A>>,
+    pending: (OwnedFd, Flows<A>),
+    confirmed: (OwnedFd, Flows<A>),
+}
+
+impl<A: Mapped> FamilyTables<A>
+where
+    RuleKey<A>: Plain + Copy + Ord,
+    AccessKey<A>: Plain + Copy,
+    Member<A>: Plain + Copy,
+    Reverse<A>: Plain + Copy,
+    FlowKey<A>: Plain + Copy,
+{
+    /// Opens the pinned maps; each must have the sizes of its types.
+    pub(super) fn open(maps: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            rules: open(maps, A::NAMES.rules)?,
+            addresses: open(maps, A::NAMES.addresses)?,
+            access: open(maps, A::NAMES.access)?,
+            members: open_twice(maps, A::NAMES.members)?,
+            owners: open(maps, A::NAMES.owners)?,
+            reverse: open(maps, A::NAMES.reverse)?,
+            pending: open_twice(maps, A::NAMES.pending)?,
+            confirmed: open_twice(maps, A::NAMES.confirmed)?,
+        })
+    }
+
+    /// Writes what is of this family, and nothing else. Labels and groups are of both: where one
+    /// goes, it goes here, too.
+    pub(super) fn write(&mut self, change: &Change) -> Result<(), MapError> {
+        match change {
+            Change::Rule(key, rule) => match A::of(key.address) {
+                Some(address) => put(&mut self.rules, key.at(address), *rule),
+                None => Ok(()),
+            },
+            Change::Address(address, flags) => match A::of(*address) {
+                Some(address) => put(&mut self.addresses, address, *flags),
+                None => Ok(()),
+            },
+            Change::Owner(address, owner) => match A::of(*address) {
+                Some(address) => put(&mut self.owners, address, *owner),
+                None => Ok(()),
+            },
+            Change::Access(entry, verdict) => match (trie_key(entry), verdict) {
+                (Some(key), Some(verdict)) => self.access.insert(&key, verdict, 0),
+                (Some(key), None) => absent_is_fine(self.access.remove(&key)),
+                (None, _) => Ok(()),
+            },
+            Change::Member(id, member) => {
+                let ours = member.and_then(|member| Some(member.at(A::of(member.address)?)));
+                self.members.1.set(u32::from(id.0), Wire(ours.unwrap_or_default()), 0)
+            }
+            Change::Reverse(key, reverse) => {
+                let ours = reverse.and_then(|reverse| Some(reverse.at(A::of(reverse.address)?)));
+                put(&mut self.reverse, *key, ours)
+            }
+            Change::Root(_)
+            | Change::Sieve(_)
+            | Change::Ring(..)
+            | Change::Health(..)
+            | Change::NewStats(_) => Ok(()),
+        }
+    }
+
+    /// Adds what is there.
+    pub(super) fn read(&self, state: &mut MapState) -> Result<(), Error> {
+        let rules = entries(A::NAMES.rules, &self.rules)?;
+        state.rules.extend(rules.into_iter().map(|(key, rule)| (key.at(key.address.ip()), rule)));
+        let addresses = entries(A::NAMES.addresses, &self.addresses)?;
+        state.addresses.extend(addresses.into_iter().map(|(address, flags)| (address.ip(), flags)));
+        let owners = entries(A::NAMES.owners, &self.owners)?;
+        state.owners.extend(owners.into_iter().map(|(address, owner)| (address.ip(), owner)));
+        let reverse = entries(A::NAMES.reverse, &self.reverse)?;
+        let reverse = reverse.into_iter().map(|(key, reverse)| (key, reverse.at(reverse.address.ip())));
+        state.reverse.extend(reverse);
+        for entry in self.access.iter() {
+            let (key, verdict) = entry.map_err(cannot_read(A::NAMES.access, "lists"))?;
+            state.access.insert(access_entry(&key), verdict);
+        }
+        state.members.extend(self.read_members()?);
+        Ok(())
+    }
+
+    fn read_members(&self) -> Result<BTreeMap<MemberId, state::Member>, Error> {
+        let count = self.members.1.len() as usize;
+        let members = sys::read_array::<Member<A>>(self.members.0.as_fd(), 0, count)
+            .map_err(|cause| error::map(A::NAMES.members, "cannot read the members", &cause))?;
+        let labelled = (0..=u16::MAX).map(MemberId).zip(members);
+        let there = labelled.filter(|(_, member)| member.present != 0);
+        Ok(there.map(|(label, member)| (label, member.at(member.address.ip()))).collect())
+    }
+
+    pub(super) fn flows(
+        &self,
+        table: FlowTable,
+        visit: &mut dyn FnMut(&state::FlowKey, FlowWord),
+    ) -> Result<(), Error> {
+        let (name, (fd, _)) = match table {
+            FlowTable::Pending => (A::NAMES.pending, &self.pending),
+            FlowTable::Confirmed => (A::NAMES.confirmed, &self.confirmed),
+        };
+        let visit = |key: &FlowKey<A>, entry: &FlowEntry| {
+            visit(&key.between(key.peer.ip(), key.local.ip()), entry.word());
+        };
+        sys::walk(fd.as_fd(), visit).map_err(|cause| error::map(name, "cannot walk it", &cause))
+    }
+
+    pub(super) fn forget(
+        &mut self,
+        table: FlowTable,
+        key: &state::FlowKey,
+        seen: FlowWord,
+    ) -> Result<(), Error> {
+        let (Some(peer), Some(local)) = (A::of(key.peer), A::of(key.local)) else { return Ok(()) };
+        let (name, (_, flows)) = match table {
+            FlowTable::Pending => (A::NAMES.pending, &mut self.pending),
+            FlowTable::Confirmed => (A::NAMES.confirmed, &mut self.confirmed),
+        };
+        let key = Wire(key.between(peer, local));
+        let done = match flows.get(&key, 0) {
+            Ok([word, _]) if word != seen.0 => Ok(()),
+            Err(MapError::KeyNotFound) => Ok(()),
+            Ok(_) => absent_is_fine(flows.remove(&key)),
+            Err(cause) => Err(cause),
+        };
+        done.map_err(|cause| error::map(name, "cannot delete an entry", &cause))
+    }
+}
+
+/// Bits of a list's number, which count as the first ones of the prefix.
+const LIST_BITS: u32 = 32;
+
+fn trie_key<A: Mapped>(entry: &AccessEntry) -> Option<Key<Wire<AccessKey<A>>>>
+where
+    AccessKey<A>: Plain + Copy,
+{
+    let data = AccessKey { list: entry.list.to_be_bytes(), address: A::of(entry.address)? };
+    Some(Key::new(LIST_BITS + u32::from(entry.length), Wire(data)))
+}
+
+fn access_entry<A: Mapped>(key: &Key<Wire<AccessKey<A>>>) -> AccessEntry
+where
+    AccessKey<A>: Plain + Copy,
+{
+    let Wire(data) = key.data();
+    let length = u8::try_from(key.prefix_len().saturating_sub(LIST_BITS)).unwrap_or(A::BITS);
+    AccessEntry { list: u32::from_be_bytes(data.list), address: data.address.ip(), length }
+}
