@@ -52,6 +52,7 @@ impl World {
         let burst = Burst { rate: Some(rate), at_once: 256, ..Burst::new(WEB, 10_000) };
         let report = burst.run(self.lab.client()).unwrap();
         let sent = flooding.wait().unwrap();
+        assert_eq!(sent.frames, frames);
         let succeeded = report.succeeded_within(Duration::from_secs(3));
         eprintln!("  sent in {:.1?}; {succeeded} of 10,000 new connections within 3 s", sent.took);
         let failure = report.failures().next();

@@ -14,7 +14,7 @@ use std::{
 use lb_tests::{
     client::{Fault, burst::Burst, consistency::Load, dns, http, udp},
     counters,
-    frames::{self, ACK, Capture, Flood, Packet, Pattern, Payload, SYN, Sender},
+    frames::{self, ACK, Capture, Flood, Packet, Passing, Pattern, Payload, SYN, Sender},
     lab::{self, Backend, CLIENT, CLIENT_LINK, HOST_LINK, Lab, SPOOFED, Topology},
     server::{Args, Kind, Server, UdpServer},
 };
@@ -189,6 +189,7 @@ fn floods_keep_their_rate_and_their_checksums() {
     let lab = Lab::new("self-flood", Topology::default()).unwrap();
     let backend = &lab.backends()[0];
     let _server = Server::echo(backend.netns(), backend.name(), PORT).unwrap();
+    let passing = Passing::attach(lab.balancer(), CLIENT_LINK).unwrap();
     let sources = vec![SocketAddrV4::new(CLIENT, 20_000), SocketAddrV4::new(CLIENT, 20_001)];
     for pattern in [
         Pattern::Syns,
@@ -218,6 +219,12 @@ fn floods_keep_their_rate_and_their_checksums() {
     let report = Burst::new(backend.socket(PORT), 100).run(lab.client()).unwrap();
     assert_eq!(report.succeeded_within(PATIENCE), 100);
     assert!(lab::statistics(lab.balancer(), CLIENT_LINK).unwrap().contains_key("rx_queue_0_xdp_tx_errors"));
+
+    drop(passing);
+    let flood =
+        Flood { pattern: Pattern::Syns, target: backend.socket(PORT), frames: 100, rate: RATE, seed: 1 };
+    let error = flood.start(&lab).unwrap().wait().unwrap_err().to_string();
+    assert!(error.contains("takes no frames"), "{error}");
 }
 
 /// The lab counts wrong checksums, and its hosts make right ones themselves: both have to be so,

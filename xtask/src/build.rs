@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// Packages that only build for the kernel.
-pub(crate) const FOR_KERNEL: [&str; 2] = ["lb-ebpf", "lb-benches-ebpf"];
+pub(crate) const FOR_KERNEL: [&str; 3] = ["lb-ebpf", FRAME_GENERATOR, "lb-benches-ebpf"];
+const FRAME_GENERATOR: &str = "lb-tests-ebpf";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -56,10 +57,25 @@ pub(crate) fn bench_harness(toolchain: &Toolchain) -> Result<PathBuf> {
     package_for_bpf("lb-benches-ebpf", toolchain)
 }
 
+/// Builds the program that sends the floods of the lab.
+pub(crate) fn frame_generator(toolchain: &Toolchain) -> Result<PathBuf> {
+    let _lock = workspace::lock()?;
+    package_for_bpf(FRAME_GENERATOR, toolchain)
+}
+
+/// Where [`frame_generator`] puts it.
+pub(crate) fn frame_generator_object() -> PathBuf {
+    object_of(FRAME_GENERATOR)
+}
+
 /// Builds a package's program of the same name; returns where cargo puts it.
 fn package_for_bpf(package: &str, toolchain: &Toolchain) -> Result<PathBuf> {
     shell::run(cargo_for_bpf("build", package, toolchain).args(["--release", "--bin", package]))?;
-    Ok(workspace::ebpf_dir().join("build").join(target_triple()).join("release").join(package))
+    Ok(object_of(package))
+}
+
+fn object_of(package: &str) -> PathBuf {
+    workspace::ebpf_dir().join("build").join(target_triple()).join("release").join(package)
 }
 
 /// All packages but those.

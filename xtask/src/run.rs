@@ -1,6 +1,6 @@
 //! `cargo xtask run`: the load balancer at work, in a lab or on this host.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -22,24 +22,40 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
-    let toolchain = setup::ensure(Need::Lab)?;
-    build::ebpf(&toolchain)?;
-    let lbctl = build::lbctl(true)?;
-    if let Some(config) = &args.config {
-        return shell::run(Command::new(lbctl).args(["serve", "--detach-on-exit", "--config"]).arg(config));
+    match &args.config {
+        Some(config) => serve(config),
+        None => demonstrate(args.exit),
     }
-    shell::run(shell::cargo().current_dir(workspace::root()).args([
+}
+
+/// The daemon, on the interfaces of this network namespace.
+fn serve(config: &Path) -> Result<()> {
+    let lbctl = lbctl(Need::Load)?;
+    println!("lbctl serves {} on this host's own interfaces;", config.display());
+    println!("Ctrl-C ends it, and removes its programs and maps;");
+    println!("from another terminal: {} status --watch\n", lbctl.display());
+    shell::exec(Command::new(lbctl).args(["serve", "--detach-on-exit", "--config"]).arg(config))
+}
+
+fn demonstrate(exit: bool) -> Result<()> {
+    let lbctl = lbctl(Need::Lab)?;
+    let mut build = shell::cargo();
+    build.current_dir(workspace::root()).args([
         "build",
         "--quiet",
         "--release",
         "--package",
         "lb-tests",
         "--bins",
-    ]))?;
-    let mut demo = Command::new(workspace::target().join("release").join("lab-demo"));
-    demo.arg("--lbctl").arg(&lbctl).arg("--config").arg(workspace::root().join("examples/lab.yaml"));
-    if args.exit {
-        demo.arg("--exit");
-    }
-    shell::run(&mut demo)
+    ]);
+    shell::run(&mut build)?;
+    let mut demo = Command::new(workspace::target().join("release/lab-demo"));
+    demo.arg("--lbctl").arg(lbctl).arg("--config").arg(workspace::root().join("examples/lab.yaml"));
+    shell::exec(demo.args(exit.then_some("--exit")))
+}
+
+fn lbctl(need: Need) -> Result<PathBuf> {
+    let toolchain = setup::ensure(need)?;
+    build::ebpf(&toolchain)?;
+    build::lbctl(true)
 }

@@ -31,11 +31,13 @@ pub(crate) struct Args {
 }
 
 /// How far set-up has to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
     /// Building the eBPF object and lbctl.
     Build,
-    /// Loading it, and the lab with its programs.
+    /// Also loading it.
+    Load,
+    /// Also the lab and its programs.
     Lab,
 }
 

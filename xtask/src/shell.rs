@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -39,6 +40,13 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{}` failed ({status})", line(command));
     }
     Ok(())
+}
+
+/// Becomes that program, so that its exit code is ours, and whoever stops us stops it. Comes back only
+/// if it cannot be started.
+pub(crate) fn exec(command: &mut Command) -> Result<()> {
+    let error = command.exec();
+    Err(error).with_context(|| cannot_start(command))
 }
 
 /// What the program printed; an error with the end of its error output when it fails.

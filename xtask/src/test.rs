@@ -69,6 +69,7 @@ fn prepare(levels: &[Level]) -> Result<()> {
     if levels.iter().any(|level| level.privileged()) {
         let toolchain = setup::ensure(Need::Lab)?;
         build::ebpf(&toolchain)?;
+        build::frame_generator(&toolchain)?;
     }
     Ok(())
 }

@@ -69,8 +69,7 @@ impl From<Refusal> for Error {
     }
 }
 
-const CURE: &str =
-    "what was in force before still is; mend that, or start with another one: lbctl serve --config lb.yaml";
+const CURE: &str = "nothing was changed; mend that, or start with another file: lbctl serve --config lb.yaml";
 
 impl Control for Applier {
     fn version(&self) -> Version {

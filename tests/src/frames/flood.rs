@@ -1,4 +1,4 @@
-//! Floods from invented sources, at a given rate.
+//! Floods of live frames from invented sources, at a given rate.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
 
-use super::{ACK, Link, SYN, datagram, packet::Packet, segment, socket::PacketSocket};
+use super::{ACK, FRAME, Generator, Link, SYN, datagram, packet::Packet, segment};
 use crate::lab::{HOST_LINK, Lab, SPOOFED};
 
 /// What a flood consists of.
@@ -38,7 +38,7 @@ pub enum Pattern {
 pub struct Flood {
     pub pattern: Pattern,
     pub target: SocketAddrV4,
-    /// Frames in all.
+    /// Frames in all, each of them taken by the client's interface.
     pub frames: u64,
     /// Frames per second.
     pub rate: u32,
@@ -47,6 +47,10 @@ pub struct Flood {
 
 /// Often enough that a tick's frames are no burst that queues notice, seldom enough to sleep.
 const TICKS_PER_SECOND: u32 = 1000;
+/// The room of a veth.
+const MOST_AT_ONCE: u64 = 256;
+/// How long no frame may be taken.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Flood {
     /// Starts it; answers to invented sources end in the client's namespace.
@@ -54,27 +58,46 @@ impl Flood {
         if let Pattern::SynsFrom(sources) = &self.pattern {
             ensure!(!sources.is_empty(), "a flood of SYNs from given sources needs one");
         }
-        let socket = PacketSocket::sending(lab.client(), HOST_LINK)?;
+        let generator = Generator::new(lab.client(), HOST_LINK)?;
         let link = Link { from: lab.client_mac(), to: lab.gateway_mac() };
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, counter) = (stop.clone(), sent.clone());
-        let thread = thread::spawn(move || {
-            let started = Instant::now();
-            let mut packets = Packets::new(&self);
-            let mut done = 0;
-            while done < self.frames && !stopped.load(Ordering::Relaxed) {
-                // What is late is sent at once: the rate is that of the whole.
-                let due = self.due(started.elapsed());
-                while done < due {
-                    socket.send(&packets.next().to_frame(link))?;
-                    done += 1;
-                }
-                counter.store(done, Ordering::Relaxed);
-                thread::sleep(Duration::from_secs(1) / TICKS_PER_SECOND);
-            }
-            Ok(Sent { frames: done, took: started.elapsed() })
-        });
+        let thread = thread::spawn(move || self.run(generator, link, &stopped, &counter));
         Ok(Flooding { stop, sent, thread })
+    }
+
+    fn run(
+        &self,
+        mut generator: Generator,
+        link: Link,
+        stop: &AtomicBool,
+        counter: &AtomicU64,
+    ) -> Result<Sent> {
+        generator.enter()?;
+        let (started, mut progress) = (Instant::now(), Instant::now());
+        let mut packets = Packets::new(self);
+        let mut sent = 0;
+        while sent < self.frames && !stop.load(Ordering::Relaxed) {
+            // What is late, or found no room, is made up for: the rate is that of the whole.
+            let due = self.due(started.elapsed()).saturating_sub(sent).min(MOST_AT_ONCE);
+            if due > 0 {
+                let frames: Vec<_> =
+                    (0..due).map(|_| padded(&packets.next(), link)).collect::<Result<_>>()?;
+                generator.lay_out(&frames)?;
+                let taken = generator.send(u32::try_from(due)?)?;
+                if taken > 0 {
+                    progress = Instant::now();
+                }
+                ensure!(
+                    progress.elapsed() < PATIENCE,
+                    "{HOST_LINK} takes no frames: has its other end an XDP program?"
+                );
+                sent += taken;
+                counter.store(sent, Ordering::Relaxed);
+            }
+            thread::sleep(Duration::from_secs(1) / TICKS_PER_SECOND);
+        }
+        Ok(Sent { frames: sent, took: started.elapsed() })
     }
 
     /// Frames that should have been sent after this time, no more than one tick's worth beyond.
@@ -82,6 +105,14 @@ impl Flood {
         let ticks = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX) + 1;
         ticks.saturating_mul(self.rate.into()).div_ceil(TICKS_PER_SECOND.into()).min(self.frames)
     }
+}
+
+/// As long as the generator's frames are: what is behind a packet is Ethernet's padding.
+fn padded(packet: &Packet, link: Link) -> Result<[u8; FRAME]> {
+    let (frame, mut padded) = (packet.to_frame(link), [0; FRAME]);
+    let place = padded.get_mut(..frame.len()).context("a packet of a flood is longer than a frame")?;
+    place.copy_from_slice(&frame);
+    Ok(padded)
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,8 @@
-//! Raw frames: built by hand, sent at a rate, captured and checked. Shares no code with the data plane on purpose.
+//! Raw frames: built by hand, sent one by one or in floods, captured and checked. Shares no code with the data plane on purpose.
 
 mod capture;
 mod flood;
+mod generator;
 mod packet;
 mod socket;
 
@@ -11,6 +12,7 @@ use anyhow::Result;
 
 pub use capture::{Capture, Captured};
 pub use flood::{Flood, Flooding, Pattern, Sent};
+pub use generator::{FRAME, Generator, Passing};
 pub use packet::{ACK, FIN, Link, PSH, Packet, Payload, RST, SYN};
 
 use crate::lab::{HOST_LINK, Lab, NetNs};

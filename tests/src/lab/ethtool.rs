@@ -40,11 +40,12 @@ pub(super) fn is_running(interface: &str) -> Result<bool> {
 /// Driver statistics of an interface by name, for example `rx_queue_0_xdp_redirect`.
 pub fn statistics(netns: &NetNs, interface: &str) -> Result<BTreeMap<String, u64>> {
     netns
-        .run(|| driver_statistics(interface))
+        .run(|| statistics_here(interface))
         .with_context(|| format!("read statistics of {interface} in {}", netns.name()))
 }
 
-fn driver_statistics(interface: &str) -> Result<BTreeMap<String, u64>> {
+/// The same in the namespace of the calling thread.
+pub(crate) fn statistics_here(interface: &str) -> Result<BTreeMap<String, u64>> {
     // Command, reserved, mask of sets (64 bits), count.
     let mut info = [ETHTOOL_GSSET_INFO, 0, 1 << ETH_SS_STATS, 0, 0];
     ethtool(interface, &mut info)?;

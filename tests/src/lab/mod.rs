@@ -27,6 +27,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use ethtool::statistics;
+pub(crate) use ethtool::statistics_here;
 pub use links::xdp_modes;
 pub use namespace::NetNs;
 pub use process::Process;

@@ -37,8 +37,10 @@ pub(crate) fn decide(facts: &Facts, need: Need) -> Plan {
     let mut plan = Plan::default();
     linker(facts, &mut plan);
     rust_src(facts, &mut plan);
-    if need == Need::Lab {
+    if need >= Need::Lab {
         programs(facts, &mut plan);
+    }
+    if need >= Need::Load {
         rights(facts, &mut plan);
         features(&facts.kernel, &mut plan);
     }

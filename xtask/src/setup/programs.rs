@@ -10,14 +10,9 @@ pub(crate) struct Program {
     pub(crate) reason: &'static str,
 }
 
-const ALL: [Program; 5] = [
-    Program { name: "ip", package: "iproute2", reason: "makes the lab's network namespaces" },
-    Program {
-        name: "ethtool",
-        package: "ethtool",
-        reason: "switches the lab's offloads, which hide wrong checksums",
-    },
-    Program { name: "curl", package: "curl", reason: "is the client of the demonstration" },
+const ALL: [Program; 4] = [
+    Program { name: "ip", package: "iproute2", reason: "makes the networks of the tests of next hops" },
+    Program { name: "curl", package: "curl", reason: "is for you, in the client's place of the lab" },
     Program { name: "dnsmasq", package: "dnsmasq-base", reason: "answers the DNS queries of the UDP test" },
     Program { name: "dig", package: "bind9-dnsutils", reason: "asks the DNS queries of the UDP test" },
 ];

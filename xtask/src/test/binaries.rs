@@ -22,6 +22,8 @@ const PRIVILEGED: &str = "privileged";
 
 /// The variable by which the tests find lbctl.
 const LBCTL: &str = "LB_TEST_LBCTL";
+/// And the one by which they find the generator of frames.
+const GENERATOR: &str = "LB_TEST_GENERATOR";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Binary {
@@ -40,6 +42,7 @@ impl Binary {
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
             .env(LBCTL, workspace::target().join("debug/lbctl"))
+            .env(GENERATOR, build::frame_generator_object())
             .args(filter);
         if self.level.privileged() {
             // Hosts of the lab share two processors and the kernel's tables.

@@ -53,6 +53,13 @@ fn the_second_time_there_is_nothing_to_do() {
 }
 
 #[test]
+fn a_host_that_only_serves_gets_none_of_the_labs_programs() {
+    let plan = decide(&Facts { linker: true, rust_src: true, ..bare() }, Need::Load);
+    assert_eq!(plan, Plan { actions: vec![Action::MountBpffs], missing: Vec::new() });
+    assert_eq!(missing(&Facts { root: false, ..complete() }, Need::Load), ["root"]);
+}
+
+#[test]
 fn a_bare_debian_gets_everything() {
     let sources = rust_src::Sources { rustup: true, debian: true };
     let plan = decide(&bare(), Need::Lab);
