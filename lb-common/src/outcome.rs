@@ -17,12 +17,9 @@ impl NextHop {
     #[inline(always)]
     #[must_use]
     pub const fn new(ifindex: u32, destination: [u8; 6], source: [u8; 6]) -> Self {
-        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (destination, source);
-        let link = [
-            u32::from_ne_bytes([a, b, c, d]),
-            u32::from_ne_bytes([e, f, g, h]),
-            u32::from_ne_bytes([i, j, k, l]),
-        ];
+        let ([to @ .., to4, to5], [from0, from1, from @ ..]) = (destination, source);
+        let link =
+            [u32::from_ne_bytes(to), u32::from_ne_bytes([to4, to5, from0, from1]), u32::from_ne_bytes(from)];
         Self { ifindex, link }
     }
 }

@@ -154,6 +154,12 @@ impl Behind {
     const TOO_MANY: Self = Self(4 << 24);
 
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "four headers of 2,048 bytes at most")]
+    fn transport(at: usize, protocol: u8) -> Self {
+        Self(at as u32 | u32::from(protocol) << 16)
+    }
+
+    #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "fields of the word")]
     fn resolve(self) -> Result<(usize, u8), Reason> {
         match self {
@@ -169,16 +175,16 @@ impl Behind {
 /// Follows the chain of extension headers (section 4) to TCP or UDP.
 #[inline(never)]
 fn extensions<F: Window>(frame: &F, first: u8) -> Behind {
-    let (mut header, mut at) = (first, BEHIND as u32);
+    let (mut header, mut at) = (first, BEHIND);
     for _ in 0..EXTENSIONS {
         if header == FRAGMENT {
             return Behind::FRAGMENT;
         }
-        let Some(&[next, words]) = frame.view::<2>((at & 0x3fff) as usize) else { return Behind::TOO_SHORT };
-        at += (u32::from(words) + 1) * 8;
+        let Some(&[next, words]) = frame.view::<2>(at & 0x3fff) else { return Behind::TOO_SHORT };
+        at += (usize::from(words) + 1) * 8;
         header = next;
         match header {
-            TCP | UDP => return Behind(at | u32::from(header) << 16),
+            TCP | UDP => return Behind::transport(at, header),
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT => {}
             _ => return Behind::UNKNOWN,
         }

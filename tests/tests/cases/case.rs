@@ -21,7 +21,7 @@ pub(crate) struct Case {
 
 pub(crate) enum Step {
     Packet {
-        frame: Frame,
+        frame: Box<Frame>,
         ingress: u32,
         expect: Expect,
     },
@@ -82,7 +82,7 @@ impl Case {
     }
 
     fn packet(mut self, frame: Frame, ingress: u32, expect: Expect) -> Self {
-        self.steps.push(Step::Packet { frame, ingress, expect });
+        self.steps.push(Step::Packet { frame: Box::new(frame), ingress, expect });
         self
     }
 
@@ -124,7 +124,7 @@ pub(crate) fn run(case: &Case, family: Family, executor: &mut dyn Executor) -> R
             Step::Wait(ticks) => executor.wait(*ticks),
             Step::Packet { frame, ingress, expect } => {
                 number += 1;
-                let seen = executor.run(&of(family, frame.clone()).bytes(), *ingress);
+                let seen = executor.run(&of(family, (**frame).clone()).bytes(), *ingress);
                 let expected = expect.seen(frame, *ingress, family);
                 if seen != expected {
                     return Err(format!(

@@ -156,7 +156,7 @@ where
         let reverse = entries(A::NAMES.reverse, &self.reverse)?;
         let reverse = reverse.into_iter().map(|(key, reverse)| (key, reverse.at(reverse.address.ip())));
         state.reverse.extend(reverse);
-        for entry in self.access.iter() {
+        for entry in &self.access {
             let (key, verdict) = entry.map_err(cannot_read(A::NAMES.access, "lists"))?;
             state.access.insert(access_entry(&key), verdict);
         }

@@ -98,8 +98,12 @@ pub(super) fn check_shapes(maps: &Path, asked: &Limits) -> Result<(Limits, Vec<S
             let found = format!("hold {} with other sizes ({key}, {value}, {entries})", shape.name);
             return Err(other_version(maps, &found));
         }
+        let before = limits;
         if !same_size {
             adopt(&mut limits, shape.name, entries);
+        }
+        // The second map of a limit, that of the other family, is no news.
+        if limits != before {
             notes.push(format!(
                 "{} keeps its pinned room for {entries} entries instead of {}; `lbctl detach` and a new \
                  `lbctl serve` change it, at the cost of open connections",
@@ -112,7 +116,7 @@ pub(super) fn check_shapes(maps: &Path, asked: &Limits) -> Result<(Limits, Vec<S
 
 fn adopt(limits: &mut Limits, name: &str, entries: u32) {
     match name {
-        map::RULES | map::RULES6 => limits.rules = limits.rules.min(entries / 2),
+        map::RULES | map::RULES6 => limits.rules = entries / 2,
         // There is no use for more rules than statistics.
         map::RULE_STATS => limits.rules = limits.rules.min(entries),
         map::SLOTS => limits.slots = entries.saturating_mul(SLOTS_PER_WORD),

@@ -78,7 +78,7 @@ fn nested(frame: Frame, headers: usize) -> Frame {
     (0..headers).fold(frame, |frame, _| frame.extension(DESTINATION, &PADDING))
 }
 
-/// ICMPv6 of this type with so many hops left.
+/// Neighbour discovery of this type with so many hops left.
 fn discovery(kind: u8, hops: u8) -> Frame {
     frame::other(CLIENT, WEB.frontend, ICMP).payload(&[kind, 0, 0, 0, 0, 0, 0, 0]).ttl(hops)
 }
