@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, SocketAddrV4, TcpStream},
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -31,12 +31,18 @@ impl Response {
 }
 
 /// One GET on a new connection.
-pub fn get(netns: &NetNs, server: SocketAddrV4, path: &str) -> Result<Response> {
+pub fn get(netns: &NetNs, server: impl Into<SocketAddr>, path: &str) -> Result<Response> {
+    let server = server.into();
     netns.run(|| request(server, path))
 }
 
 /// `requests` GETs of `/`, each on a new connection, one after the other: answers by the server's name.
-pub fn distribution(netns: &NetNs, server: SocketAddrV4, requests: usize) -> Result<BTreeMap<String, usize>> {
+pub fn distribution(
+    netns: &NetNs,
+    server: impl Into<SocketAddr>,
+    requests: usize,
+) -> Result<BTreeMap<String, usize>> {
+    let server = server.into();
     netns.run(|| {
         let mut answers = BTreeMap::new();
         for number in 1..=requests {
@@ -49,7 +55,8 @@ pub fn distribution(netns: &NetNs, server: SocketAddrV4, requests: usize) -> Res
 }
 
 /// Uploads `bytes` of the pattern; `Ok` when the server's hash of them is the right one.
-pub fn upload(netns: &NetNs, server: SocketAddrV4, bytes: u64) -> Result<()> {
+pub fn upload(netns: &NetNs, server: impl Into<SocketAddr>, bytes: u64) -> Result<()> {
+    let server = server.into();
     netns.run(|| {
         let mut stream = connect(server)?;
         write!(
@@ -74,22 +81,22 @@ pub fn upload(netns: &NetNs, server: SocketAddrV4, bytes: u64) -> Result<()> {
     })
 }
 
-fn request(server: SocketAddrV4, path: &str) -> Result<Response> {
+fn request(server: SocketAddr, path: &str) -> Result<Response> {
     let (mut response, mut body) = open(server, path)?;
     body.read_to_end(&mut response.body).context("read the body")?;
     Ok(response)
 }
 
 /// Sends a GET and reads the head of its answer.
-fn open(server: SocketAddrV4, path: &str) -> Result<(Response, impl std::io::Read + use<>)> {
+fn open(server: SocketAddr, path: &str) -> Result<(Response, impl std::io::Read + use<>)> {
     let mut stream = connect(server)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
     head(stream)
 }
 
-fn connect(server: SocketAddrV4) -> Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&SocketAddr::V4(server), PATIENCE)
-        .with_context(|| format!("connect to {server}"))?;
+fn connect(server: SocketAddr) -> Result<TcpStream> {
+    let stream =
+        TcpStream::connect_timeout(&server, PATIENCE).with_context(|| format!("connect to {server}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     Ok(stream)
@@ -133,7 +140,13 @@ pub struct Download {
 
 impl Download {
     /// Returns when the head of the answer is there. Without `rate` (bytes per second) it is as fast as it goes.
-    pub fn start(netns: &NetNs, server: SocketAddrV4, bytes: u64, rate: Option<u64>) -> Result<Self> {
+    pub fn start(
+        netns: &NetNs,
+        server: impl Into<SocketAddr>,
+        bytes: u64,
+        rate: Option<u64>,
+    ) -> Result<Self> {
+        let server = server.into();
         let rate = rate.map(|rate| format!("&rate={rate}")).unwrap_or_default();
         let (response, mut body) = netns.run(|| open(server, &format!("/download?bytes={bytes}{rate}")))?;
         ensure!(response.status == 200, "download: status {}", response.status);

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
 };
 
 use crate::lab::NetNs;
@@ -22,10 +22,11 @@ impl Talk {
     /// From `local` (port 0: any). A failure is an [`io::Error`] whose kind says how the other side refused.
     pub fn open(
         netns: &NetNs,
-        local: SocketAddrV4,
-        server: SocketAddrV4,
+        local: impl Into<SocketAddr>,
+        server: impl Into<SocketAddr>,
         patience: Duration,
     ) -> Result<Self> {
+        let (local, server) = (local.into(), server.into());
         let stream = netns
             .run(|| Ok(dial(local, server, patience)?))
             .with_context(|| format!("{local} to {server}"))?;
@@ -54,14 +55,15 @@ impl Talk {
 }
 
 /// Binds before it connects, and gives up after `patience`, which Linux takes from the send timeout.
-fn dial(local: SocketAddrV4, server: SocketAddrV4, patience: Duration) -> io::Result<TcpStream> {
-    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+fn dial(local: SocketAddr, server: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    let family = if server.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     setsockopt(&socket, sockopt::IpBindAddressNoPort, &(local.port() == 0))?;
-    bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &SockaddrIn::from(local))?;
+    bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &SockaddrStorage::from(local))?;
     let stream = TcpStream::from(socket);
     stream.set_write_timeout(Some(patience))?;
-    match connect(std::os::fd::AsRawFd::as_raw_fd(&stream), &SockaddrIn::from(server)) {
+    match connect(std::os::fd::AsRawFd::as_raw_fd(&stream), &SockaddrStorage::from(server)) {
         Ok(()) => Ok(stream),
         Err(nix::errno::Errno::EINPROGRESS | nix::errno::Errno::EAGAIN) => {
             Err(io::ErrorKind::TimedOut.into())

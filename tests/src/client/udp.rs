@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
     time::Duration,
 };
 
@@ -17,7 +17,8 @@ pub struct Flow {
 
 impl Flow {
     /// From `local` (port 0: any).
-    pub fn new(netns: &NetNs, local: SocketAddrV4, server: SocketAddrV4) -> Result<Self> {
+    pub fn new(netns: &NetNs, local: impl Into<SocketAddr>, server: impl Into<SocketAddr>) -> Result<Self> {
+        let (local, server) = (local.into(), server.into());
         let socket =
             netns.run(|| Ok(UdpSocket::bind(local)?)).with_context(|| format!("bind UDP {local}"))?;
         socket.connect(server)?;

@@ -9,7 +9,7 @@ mod udp;
 
 use std::{
     io,
-    net::{Ipv4Addr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -95,7 +95,7 @@ impl Server {
     pub fn start(&mut self) -> Result<()> {
         let listener = self
             .netns
-            .run(|| listen(Ipv4Addr::UNSPECIFIED, self.port))
+            .run(|| listen(everywhere()?, self.port))
             .with_context(|| format!("start {}", self.name))?;
         if let Some(running) = &self.running {
             return running.order(Some(listener));
@@ -159,8 +159,18 @@ async fn serve(protocol: Protocol, door: Door, name: String, healthy: Arc<Atomic
     }
 }
 
+/// The address that stands for all of this namespace, of both families in a dual-stack lab.
+fn everywhere() -> io::Result<IpAddr> {
+    match std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/disable_ipv6") {
+        Ok(disabled) if disabled.trim() == "0" => Ok(Ipv6Addr::UNSPECIFIED.into()),
+        Ok(_) => Ok(Ipv4Addr::UNSPECIFIED.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ipv4Addr::UNSPECIFIED.into()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The standard library sets `SO_REUSEADDR`, so that a restart meets no `TIME_WAIT`, but a backlog of 128 only.
-fn listen(address: Ipv4Addr, port: u16) -> Result<TcpListener> {
+fn listen(address: IpAddr, port: u16) -> Result<TcpListener> {
     const BACKLOG: i32 = 4096;
     let bound = || -> io::Result<TcpListener> {
         let listener = TcpListener::bind((address, port))?;
@@ -168,5 +178,5 @@ fn listen(address: Ipv4Addr, port: u16) -> Result<TcpListener> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    bound().with_context(|| format!("listen on {address}:{port}"))
+    bound().with_context(|| format!("listen on {address} port {port}"))
 }

@@ -51,13 +51,15 @@ impl Args {
             match self.kind {
                 Kind::Http => self.tcp(Protocol::Http).await,
                 Kind::Echo => self.tcp(Protocol::Echo).await,
-                Kind::Udp => udp::serve(udp::bind(*self.listen.ip(), self.listen.port())?, &self.name).await,
+                Kind::Udp => {
+                    udp::serve(udp::bind((*self.listen.ip()).into(), self.listen.port())?, &self.name).await
+                }
             }
         })
     }
 
     async fn tcp(&self, protocol: Protocol) -> Result<()> {
-        let listener = listen(*self.listen.ip(), self.listen.port())?;
+        let listener = listen((*self.listen.ip()).into(), self.listen.port())?;
         let (_orders, inbox) = mpsc::unbounded_channel();
         serve(
             protocol,

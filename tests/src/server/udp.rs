@@ -1,7 +1,7 @@
 //! UDP echo: `NAME PAYLOAD` for every datagram.
 
 use std::{
-    net::{Ipv4Addr, UdpSocket},
+    net::{IpAddr, UdpSocket},
     thread::JoinHandle,
 };
 
@@ -30,7 +30,7 @@ impl UdpServer {
         if self.running.is_some() {
             return Ok(());
         }
-        let socket = self.netns.run(|| bind(Ipv4Addr::UNSPECIFIED, self.port))?;
+        let socket = self.netns.run(|| bind(super::everywhere()?, self.port))?;
         let (stop, stopped) = oneshot::channel();
         let name = self.name.clone();
         let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
@@ -68,8 +68,9 @@ impl Drop for UdpServer {
     }
 }
 
-pub(super) fn bind(address: Ipv4Addr, port: u16) -> Result<UdpSocket> {
-    let socket = UdpSocket::bind((address, port)).with_context(|| format!("bind UDP {address}:{port}"))?;
+pub(super) fn bind(address: IpAddr, port: u16) -> Result<UdpSocket> {
+    let socket =
+        UdpSocket::bind((address, port)).with_context(|| format!("bind UDP {address} port {port}"))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
