@@ -163,9 +163,8 @@ macro_rules! tables_of {
             fn rule(&self, key: &RuleKey<$address>) -> Option<&Rule> {
                 // SAFETY: user space never changes a rule that a packet can find, it writes those of
                 // the next epoch. The kernel may give a deleted element to another key at once; user
-                // space deletes only what has been out of force for longer than a packet takes
-                // (`GRACE`). The memory itself is the map's, and whatever a late reader found there
-                // would be a `Rule`.
+                // space deletes only what no packet can have found (`Dataplane::quiesce`). The memory
+                // itself is the map's, and whatever a late reader found there would be a `Rule`.
                 unsafe { $rules.get($rule_key(key)) }
             }
 

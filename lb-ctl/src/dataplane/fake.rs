@@ -31,6 +31,8 @@ struct Memory {
     rule_stats: BTreeMap<u32, RuleStats>,
     opened: BTreeMap<MemberId, u64>,
     jiffies: u64,
+    /// Calls of `quiesce`.
+    quiesced: u64,
     attached: BTreeMap<u32, Attachment>,
     generic_only: BTreeSet<u32>,
 }
@@ -63,6 +65,7 @@ impl Fake {
             rule_stats: BTreeMap::new(),
             opened: BTreeMap::new(),
             jiffies: 0,
+            quiesced: 0,
             attached: BTreeMap::new(),
             generic_only: BTreeSet::new(),
         })))
@@ -104,6 +107,12 @@ impl Fake {
     /// Sets how many connections a member was given.
     pub fn set_member_opened(&self, member: MemberId, opened: u64) {
         self.memory().opened.insert(member, opened);
+    }
+
+    /// How often packets were let out.
+    #[must_use]
+    pub fn quiesced(&self) -> u64 {
+        self.memory().quiesced
     }
 
     /// Makes an interface one whose driver has no native XDP.
@@ -214,6 +223,10 @@ impl Dataplane for Fake {
 
     fn write(&mut self, change: &Change) -> Result<(), Error> {
         self.memory().write(change)
+    }
+
+    fn quiesce(&self) {
+        self.memory().quiesced += 1;
     }
 
     fn flows(&self, table: FlowTable, visit: &mut dyn FnMut(&FlowKey, FlowWord)) -> Result<(), Error> {

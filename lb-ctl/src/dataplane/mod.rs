@@ -145,6 +145,9 @@ pub trait Dataplane: Send {
     /// Carries out one change. A ring starts at a multiple of
     /// [`lb_common::abi::SLOTS_PER_WORD`], and what is left of its last word becomes zero.
     fn write(&mut self, change: &Change) -> Result<(), Error>;
+    /// Returns once every packet that was in the program at the call has left it: nobody uses any
+    /// more what was put out of force before.
+    fn quiesce(&self);
     /// Walks a table of exceptions in batches.
     fn flows(&self, table: FlowTable, visit: &mut dyn FnMut(&FlowKey, FlowWord)) -> Result<(), Error>;
     /// Deletes an exception, unless it has changed since it said `seen`: a new connection between the
