@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lb_common::abi::sieve;
-use lb_common::abi::{AddressFlags, Counter, FlowWord, Owner, ReverseKey, Root, Rule, RuleStats};
+use lb_common::abi::{AddressFlags, Counter, FlowWord, Owner, ReverseKey, Root, RouteTable, Rule, RuleStats};
 use lb_common::units::MemberId;
 
 use crate::config::model::XdpMode;
@@ -38,6 +38,8 @@ pub enum Change {
     Member(MemberId, Option<Member>),
     Owner(IpAddr, Option<Owner>),
     Reverse(ReverseKey, Option<Reverse>),
+    /// The table of routes that is not in force, since before the last [`Dataplane::quiesce`].
+    Routes(usize, Box<RouteTable>),
     /// Begins the statistics of a number anew.
     NewStats(u32),
 }
@@ -60,6 +62,7 @@ impl fmt::Display for Change {
             Self::Health(word, _) => write!(f, "health word {word}"),
             Self::Member(id, _) => write!(f, "member {}", id.0),
             Self::Owner(address, _) => write!(f, "owner of {address}"),
+            Self::Routes(_, table) => write!(f, "table of {} routes", table.used),
             Self::NewStats(number) => write!(f, "statistics {number}"),
             Self::Reverse(key, _) => {
                 write!(

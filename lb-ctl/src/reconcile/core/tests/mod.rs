@@ -5,6 +5,7 @@ mod faults;
 mod meaning;
 mod random;
 mod restart;
+mod routes;
 mod sweeping;
 mod transitions;
 mod verdicts;
