@@ -14,7 +14,7 @@ use lb_ctl::state::Stored as _;
 
 use crate::{
     harness::SMALL_ENTRIES,
-    scene::{self, FRONTEND_PORT, LISTED, MEMBER_PORT, MOVING, PLAIN, Scene},
+    scene::{self, FIB, FRONTEND_PORT, LISTED, MEMBER_PORT, MOVING, PLAIN, Scene},
 };
 
 /// Bytes of a frame, as a number of two kinds.
@@ -39,7 +39,7 @@ const TTL: u8 = 64;
 pub(crate) enum Path {
     /// A segment of an open connection, client to member.
     EstablishedIn,
-    /// Member to client, the route looked up in the kernel.
+    /// Member to client, by the compiled default route.
     Reply,
     /// A connection's first segment.
     Syn,
@@ -47,6 +47,8 @@ pub(crate) enum Path {
     UdpIn,
     /// Neither to nor from anybody that the configuration names.
     NotOurs,
+    /// As `Reply`, where the compiled routes leave the client's network to the kernel.
+    ReplyFib,
     /// As `EstablishedIn`, where the rule has an access list of 1,024 prefixes.
     EstablishedListed,
     /// As `EstablishedIn`, while the rule is in transition: 1 % of the flows are exceptions.
@@ -64,6 +66,7 @@ impl Path {
         match self {
             Self::EstablishedIn => "established_in",
             Self::Reply => "reply",
+            Self::ReplyFib => "reply_fib",
             Self::Syn => "syn",
             Self::UdpIn => "udp_in",
             Self::NotOurs => "not_ours",
@@ -74,7 +77,7 @@ impl Path {
 
     pub(crate) fn reason(self) -> Reason {
         match self {
-            Self::Reply => Reason::ReplyToClient,
+            Self::Reply | Self::ReplyFib => Reason::ReplyToClient,
             Self::NotOurs => Reason::NotOurs,
             Self::EstablishedIn
             | Self::Syn
@@ -84,19 +87,26 @@ impl Path {
         }
     }
 
+    fn is_reply(self) -> bool {
+        matches!(self, Self::Reply | Self::ReplyFib)
+    }
+
     fn protocol(self) -> u8 {
         if self == Self::UdpIn { UDP } else { TCP }
     }
 
     /// Addresses and ports of one flow: source, destination.
     fn ends(self, flow: u32, random: &mut fastrand::Rng) -> [(Addr, Port); 2] {
-        let client = (client(flow), Port::new(random.u16(1024..)));
+        let network = if self == Self::ReplyFib { FIB } else { CLIENTS };
+        let client = (client(network, flow), Port::new(random.u16(1024..)));
         let service = |number| (scene::frontend(number), Port::new(FRONTEND_PORT));
         match self {
             Self::EstablishedIn | Self::Syn | Self::UdpIn => [client, service(PLAIN)],
             Self::EstablishedListed => [client, service(LISTED)],
             Self::EstablishedMoving => [client, service(MOVING)],
-            Self::Reply => [(scene::member(random.u16(..scene::members())), Port::new(MEMBER_PORT)), client],
+            Self::Reply | Self::ReplyFib => {
+                [(scene::member(random.u16(..scene::members())), Port::new(MEMBER_PORT)), client]
+            }
             Self::NotOurs => {
                 let [_, b, c, d] = random.u32(..).to_be_bytes();
                 [client, (Addr::from_wire([100, 64 | b & 63, c, d]), Port::new(443))]
@@ -105,10 +115,13 @@ impl Path {
     }
 }
 
-/// 198.18.0.0/15 in an order that does not run through it.
-fn client(flow: u32) -> Addr {
+/// 198.18.0.0/15.
+const CLIENTS: [u8; 4] = [198, 18, 0, 0];
+
+/// Hosts of a /15 in an order that does not run through it.
+fn client(network: [u8; 4], flow: u32) -> Addr {
     let host = flow.wrapping_mul(0x9e37_79b1) >> 15;
-    Addr::from_wire((0xc612_0000 | host).to_be_bytes())
+    Addr::from_wire((u32::from_be_bytes(network) | host).to_be_bytes())
 }
 
 /// One of the keys that the small hash has.
@@ -135,7 +148,7 @@ impl Batch {
             .map(|ends| frame(path, *ends, small_key(random.u64(..SMALL_ENTRIES))))
             .collect();
         random.shuffle(&mut frames);
-        let ingress = if path == Path::Reply { scene.member_side } else { scene.client_side };
+        let ingress = if path.is_reply() { scene.member_side } else { scene.client_side };
         Self { path, frames, ingress }
     }
 
@@ -159,7 +172,7 @@ impl Batch {
         ensure!(verdict == REDIRECT, "verdict {verdict}, not XDP_REDIRECT");
         let mut expected = *before;
         expected[ETH_LEN + 8] = TTL - 1;
-        if self.path == Path::Reply {
+        if self.path.is_reply() {
             expected[0..6].copy_from_slice(&scene.client_mac);
             expected[6..12].copy_from_slice(&after[6..12]);
             expected[26..30].copy_from_slice(&scene::frontend(PLAIN).wire());
@@ -241,7 +254,7 @@ mod tests {
     #[test]
     fn flows_have_addresses_of_the_prefix_that_the_access_list_allows() {
         for flow in [0, 1, 511_999, u32::MAX] {
-            assert!(matches!(client(flow).wire(), [198, 18 | 19, ..]));
+            assert!(matches!(client(CLIENTS, flow).wire(), [198, 18 | 19, ..]));
         }
     }
 }

@@ -4,7 +4,10 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use lb_common::{
-    abi::{ABI_VERSION, AddressFlags, HEALTH_BITS, Owner, ReverseKey, Root, Rule, View, access},
+    abi::{
+        ABI_VERSION, AddressFlags, HEALTH_BITS, Owner, ReverseKey, Root, RoutePrefix, RouteTable, Rule, View,
+        access,
+    },
     parse::{TCP, UDP},
     units::{Addr, MemberId, Port},
 };
@@ -24,6 +27,9 @@ const RING: u32 = 65_537;
 const KEY: [u64; 2] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344];
 /// Prefixes in the access list.
 const PREFIXES: u16 = 1_024;
+
+/// A network of clients whose routes the kernel is asked for: 100.64.0.0/10.
+pub(crate) const FIB: [u8; 4] = [100, 64, 0, 0];
 
 pub(crate) const FRONTEND_PORT: u16 = 80;
 pub(crate) const MEMBER_PORT: u16 = 8080;
@@ -47,7 +53,15 @@ impl Scene {
         let client_side = index_of(CLIENT_LINK)?;
         let member_side = index_of(lab.backends()[0].name())?;
         permanent_neighbour(client_side, CLIENT, lab.client_mac())?;
-        let state = state(member_side);
+        let mut state = state(member_side);
+        let gateway = RoutePrefix {
+            ifindex: client_side,
+            mtu: 1500,
+            destination: lab.client_mac(),
+            source: lab.gateway_mac(),
+            ..RoutePrefix::default()
+        };
+        state.routes = [routes(gateway); 2];
         Ok(Self { state, client_side, member_side, client_mac: lab.client_mac() })
     }
 }
@@ -77,7 +91,8 @@ fn state(member_side: u32) -> MapState {
             handshake_life: 240,
             closed_life: 40,
             half_closed_life: 1_200,
-            reserved: [0; 5],
+            routes: 0,
+            reserved: [0; 4],
         },
         ..MapState::default()
     };
@@ -85,6 +100,28 @@ fn state(member_side: u32) -> MapState {
     add_services(&mut state);
     state.addresses.insert(BALANCER.into(), AddressFlags::OWN);
     state
+}
+
+/// As `lbctl` compiles them for this lab: its own networks are left to the kernel, the rest goes by the gateway.
+/// [`FIB`] is left to it as well, to be measured.
+fn routes(gateway: RoutePrefix) -> RouteTable {
+    let left = |network, mask: u32| RoutePrefix {
+        network: Addr::from_wire(network),
+        mask: Addr::from_wire(mask.to_be_bytes()),
+        ..RoutePrefix::default()
+    };
+    let mut routes = RouteTable { used: 5, ..RouteTable::default() };
+    routes.prefixes[..5].copy_from_slice(&[
+        left([198, 51, 100, 0], 0xffff_ff00),
+        left([10, 0, 1, 0], 0xffff_ff00),
+        left(FIB, 0xffc0_0000),
+        left([127, 0, 0, 0], 0xff00_0000),
+        gateway,
+    ]);
+    for (place, prefix) in (0..).zip(&mut routes.prefixes) {
+        prefix.place = place;
+    }
+    routes
 }
 
 fn add_members(state: &mut MapState, member_side: u32) {

@@ -77,6 +77,10 @@ impl Subject {
         self.hash(map::REVERSE, reverse)?;
         self.array(map::MEMBERS, members.into_iter().map(|(id, member)| (u32::from(id.0), member)))?;
         self.array(map::HEALTH, state.health.iter().map(|(index, word)| (*index, *word)))?;
+        // An object to compare with may be from before them.
+        if self.ebpf.map(map::ROUTES).is_some() {
+            self.array(map::ROUTES, (0..).zip(state.routes))?;
+        }
         for (base, ring) in &state.rings {
             let words = ring.chunks(SLOTS_PER_WORD as usize).map(|chunk| {
                 let mut word = [0u16; SLOTS_PER_WORD as usize];

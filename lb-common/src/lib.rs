@@ -19,6 +19,7 @@ pub mod parse;
 pub mod pipeline;
 pub mod reason;
 pub mod reply;
+pub mod routes;
 pub mod tables;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

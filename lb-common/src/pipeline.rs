@@ -10,7 +10,7 @@ use crate::reason::Reason;
 use crate::tables::{Route, RouteQuery, Tables};
 use crate::units::{Addr, Addr6};
 use crate::window::Window;
-use crate::{choose, reply};
+use crate::{choose, reply, routes};
 
 /// A program that goes on where the first one, which forwards plain IPv4 and nothing else, ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ fn outbound<A: Family, F: Window, T: Tables<A>>(
         length: headers.ip.length,
         protocol: headers.ip.protocol,
     };
-    let hop = match tables.route(&query) {
+    let hop = match routes::route(&query, tables) {
         Route::Hop(hop) => Some(hop),
         Route::Kernel if tables.address(reverse.address).has(AddressFlags::OWN) => {
             return Err(Reason::MartianReply);
@@ -157,7 +157,7 @@ fn to_member<A: Family, T: Tables<A>>(
         length: headers.ip.length,
         protocol: headers.ip.protocol,
     };
-    match tables.route(&query) {
+    match routes::route(&query, tables) {
         Route::Hop(hop) => Ok(Some(hop)),
         Route::Kernel => Ok(None),
         Route::Unreachable => Err(Reason::NoRoute),

@@ -3,7 +3,9 @@
 use core::ops::Deref;
 
 use crate::abi::sieve::Cell;
-use crate::abi::{AddressFlags, FlowEntry, FlowKey, Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey};
+use crate::abi::{
+    AddressFlags, FlowEntry, FlowKey, Member, Owner, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey,
+};
 use crate::family::Family;
 use crate::outcome::NextHop;
 use crate::reason::Event;
@@ -13,7 +15,7 @@ use crate::units::{Addr, MemberId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-/// What the kernel's routes say of an address.
+/// What the host's routes say of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     /// The frame can be sent on right here.
@@ -84,6 +86,8 @@ pub trait Tables<A: Family = Addr>: Shared {
     fn confirm(&self, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), Full>;
     /// Stores an exception that awaits its proof.
     fn suspend(&self, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), Full>;
-    /// The kernel's route.
-    fn route(&self, query: &RouteQuery<A>) -> Route;
+    /// The compiled routes of a generation.
+    fn routes(&self, generation: u32) -> Option<&RouteTable<A>>;
+    /// The kernel's own answer.
+    fn kernel_route(&self, query: &RouteQuery<A>) -> Route;
 }

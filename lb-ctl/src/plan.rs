@@ -4,12 +4,12 @@
 //! names stays until no packet can find the old rule:
 //!
 //! 1. the sieve lets through whatever either side needs;
-//! 2. members, the way back from them, addresses, access lists, rings and health sets: all of it
-//!    unreachable, or meant for the rules in force as well;
+//! 2. members, the way back from them, addresses, access lists, rings, health sets and the table of
+//!    routes: all of it unreachable, or meant for the rules in force as well;
 //! 3. the rules, under an epoch that no packet looks for yet;
 //! 4. members that change their group, as late as possible: a service that a group leaves out or
 //!    gives to another frontend is one that this very change takes away;
-//! 5. the root, which names the new epoch: **this one write makes the change effective**;
+//! 5. the root, which names the new epoch and the table of routes: **this one write makes the change effective**;
 //! 6. then nobody needs the rest any more: it goes in the reverse order.
 //!
 //! A failure in 1..=5 is undone by the inverse writes and leaves the old state. Later failures
@@ -48,6 +48,7 @@ pub fn plan(observed: &MapState, wanted: &MapState) -> Plan {
     addresses_and_access(observed, wanted, &mut plan);
     rings_and_health(observed, wanted, &mut plan);
     rules(observed, wanted, &mut plan);
+    routes(observed, wanted, &mut plan);
     plan.until_effective.extend(moved);
     if observed.root != wanted.root {
         plan.until_effective.push(Change::Root(wanted.root));
@@ -69,6 +70,7 @@ pub fn inverse(change: &Change, before: &MapState) -> Option<Change> {
         Change::Member(label, _) => Change::Member(*label, before.members.get(label).copied()),
         Change::Owner(address, _) => Change::Owner(*address, before.owners.get(address).copied()),
         Change::Reverse(key, _) => Change::Reverse(*key, before.reverse.get(key).copied()),
+        Change::Routes(place, _) => Change::Routes(*place, Box::new(*before.routes.get(*place)?)),
         // A ring or a number of statistics that no rule names is free space.
         Change::Ring(..) | Change::NewStats(_) => return None,
     })
@@ -91,6 +93,11 @@ pub fn apply(state: &mut MapState, change: &Change) {
         Change::Member(label, value) => set(&mut state.members, *label, *value),
         Change::Owner(address, value) => set(&mut state.owners, *address, *value),
         Change::Reverse(key, value) => set(&mut state.reverse, *key, *value),
+        Change::Routes(place, table) => {
+            if let Some(routes) = state.routes.get_mut(*place) {
+                *routes = **table;
+            }
+        }
     }
 }
 
@@ -154,6 +161,12 @@ fn rings_and_health(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
     plan.until_effective.extend(fresh.map(|(base, ring)| Change::Ring(*base, ring.clone())));
     let fresh = wanted.health.iter().filter(|(index, word)| observed.health.get(index) != Some(word));
     plan.until_effective.extend(fresh.map(|(&index, &word)| Change::Health(index, word)));
+}
+
+fn routes(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
+    let tables = observed.routes.iter().zip(&wanted.routes).enumerate();
+    let changed = tables.filter(|(_, (observed, wanted))| observed != wanted);
+    plan.until_effective.extend(changed.map(|(place, (_, wanted))| Change::Routes(place, Box::new(*wanted))));
 }
 
 fn rules(observed: &MapState, wanted: &MapState, plan: &mut Plan) {

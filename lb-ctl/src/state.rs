@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lb_common::abi::sieve::{self, Cell};
-use lb_common::abi::{self, AddressFlags, Owner, ReverseKey, Root, Rule, View};
+use lb_common::abi::{self, AddressFlags, Owner, ROUTE_TABLES, ReverseKey, Root, RouteTable, Rule, View};
 use lb_common::family::Family;
 use lb_common::units::{Addr, Addr6, MemberId};
 
@@ -39,6 +39,8 @@ pub struct MapState {
     pub members: BTreeMap<MemberId, Member>,
     pub owners: BTreeMap<IpAddr, Owner>,
     pub reverse: BTreeMap<ReverseKey, Reverse>,
+    /// Both tables of IPv4 routes; [`Root::routes`] names the one in force.
+    pub routes: [RouteTable; ROUTE_TABLES],
 }
 
 /// A prefix in an access list.
@@ -153,9 +155,21 @@ impl MapState {
         self.health.get(&(view.health_base + u32::from(word))).is_some_and(|word| word >> bit & 1 == 1)
     }
 
+    /// The compiled routes in force.
+    #[must_use]
+    pub fn routes_in_force(&self) -> &RouteTable {
+        &self.routes[routes_place(self.root.routes)]
+    }
+
     /// The rules of the epoch in force.
     pub fn rules_in_force(&self) -> impl Iterator<Item = (&RuleKey, &Rule)> {
         let epoch = self.root.epoch;
         self.rules.iter().filter(move |(key, _)| u32::from(key.epoch) == epoch)
     }
+}
+
+/// Which of the two tables a generation of compiled routes is in.
+#[must_use]
+pub fn routes_place(generation: u32) -> usize {
+    generation as usize % ROUTE_TABLES
 }

@@ -1,6 +1,6 @@
 //! The kernel's own routes, asked by its helper.
 
-use core::mem;
+use core::mem::{self, MaybeUninit};
 
 use aya_ebpf::{
     bindings::{
@@ -51,16 +51,16 @@ fn halves(address: Addr6) -> [u32; 4] {
 
 #[inline(always)]
 pub(crate) fn ask<A: Fib>(ctx: &XdpContext, query: &RouteQuery<A>) -> Route {
-    // SAFETY: all bytes zero is a valid value of this struct of integers.
-    let mut fib: bpf_fib_lookup = unsafe { mem::zeroed() };
+    let mut fib = MaybeUninit::uninit();
+    let fib = blank(&mut fib);
     fib.family = A::FAMILY;
     fib.l4_protocol = query.protocol;
     fib.ifindex = ctx.ingress_ifindex() as u32;
     fib.__bindgen_anon_1.tot_len = query.length;
-    A::fill(query, &mut fib);
+    A::fill(query, fib);
     // SAFETY: the context is this run's own, and the struct and its size belong together.
     let answer =
-        unsafe { fib_lookup(ctx.ctx.cast(), &raw mut fib, mem::size_of::<bpf_fib_lookup>() as i32, 0) };
+        unsafe { fib_lookup(ctx.ctx.cast(), &raw mut *fib, mem::size_of::<bpf_fib_lookup>() as i32, 0) };
     match answer as u32 {
         BPF_FIB_LKUP_RET_SUCCESS => Route::Hop(NextHop::new(fib.ifindex, fib.dmac, fib.smac)),
         BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_FRAG_NEEDED | BPF_FIB_LKUP_RET_UNSUPP_LWT => {
@@ -68,4 +68,18 @@ pub(crate) fn ask<A: Fib>(ctx: &XdpContext, query: &RouteQuery<A>) -> Route {
         }
         _ => Route::Unreachable,
     }
+}
+
+/// Makes all bytes zero. Word by word, and `volatile` so that LLVM leaves it at that: it would call a `memset` that goes
+/// byte by byte, an eighth of what a reply costs.
+#[inline(always)]
+fn blank(fib: &mut MaybeUninit<bpf_fib_lookup>) -> &mut bpf_fib_lookup {
+    const WORDS: usize = mem::size_of::<bpf_fib_lookup>() / 4;
+    let words = fib.as_mut_ptr().cast::<u32>();
+    for word in 0..WORDS {
+        // SAFETY: one of the `WORDS` words that the struct, which is aligned to four bytes, consists of.
+        unsafe { words.add(word).write_volatile(0) };
+    }
+    // SAFETY: all bytes zero is a valid value of this struct of integers.
+    unsafe { fib.assume_init_mut() }
 }

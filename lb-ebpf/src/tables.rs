@@ -15,7 +15,8 @@ use aya_ebpf::{
 use lb_common::{
     abi::{
         self, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, MARK_BITS, MARKS_PER_WORD, MEMBERS,
-        Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, access, sieve,
+        Member, Owner, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats,
+        SLOTS_PER_WORD, access, sieve,
     },
     pipeline::Stage,
     reason::{Event, Reason},
@@ -47,6 +48,8 @@ static MEMBER: Array<Member> = Array::with_max_entries(MEMBERS, 0);
 static OWNERS: HashMap<Addr, Owner> = HashMap::with_max_entries(MEMBERS, 0);
 #[map(name = "lb_reverse")]
 static REVERSE: HashMap<u64, Reverse> = HashMap::with_max_entries(65_536, 0);
+#[map(name = "lb_routes")]
+static ROUTES: Array<RouteTable> = Array::with_max_entries(ROUTE_TABLES as u32, 0);
 #[map(name = "lb_marks")]
 static MARKS: Array<[u16; MARKS_PER_WORD as usize]> =
     Array::with_max_entries((1 << MARK_BITS) / MARKS_PER_WORD, 0);
@@ -148,7 +151,7 @@ impl Shared for KernelTables<'_> {
 /// The look-ups of one family, in its own maps.
 macro_rules! tables_of {
     ($address:ty, $rules:ident by $rule_key:expr, $addresses:ident, $access:ident, $members:ident,
-     $owners:ident, $reverse:ident, $pending:ident, $confirmed:ident) => {
+     $owners:ident, $reverse:ident, $routes:expr, $pending:ident, $confirmed:ident) => {
         impl Tables<$address> for KernelTables<'_> {
             #[inline(always)]
             fn sieve(&self, address: $address) -> sieve::Cell {
@@ -163,9 +166,8 @@ macro_rules! tables_of {
             fn rule(&self, key: &RuleKey<$address>) -> Option<&Rule> {
                 // SAFETY: user space never changes a rule that a packet can find, it writes those of
                 // the next epoch. The kernel may give a deleted element to another key at once; user
-                // space deletes only what has been out of force for longer than a packet takes
-                // (`GRACE`). The memory itself is the map's, and whatever a late reader found there
-                // would be a `Rule`.
+                // space deletes only what no packet can have found (`Dataplane::quiesce`). The memory
+                // itself is the map's, and whatever a late reader found there would be a `Rule`.
                 unsafe { $rules.get($rule_key(key)) }
             }
 
@@ -225,8 +227,13 @@ macro_rules! tables_of {
                 $pending.insert(key, entry, 0).map_err(|_| Full)
             }
 
+            #[inline(always)]
+            fn routes(&self, generation: u32) -> Option<&RouteTable<$address>> {
+                $routes(generation % ROUTE_TABLES as u32)
+            }
+
             #[inline(never)]
-            fn route(&self, query: &RouteQuery<$address>) -> Route {
+            fn kernel_route(&self, query: &RouteQuery<$address>) -> Route {
                 fib::ask(self.ctx, query)
             }
         }
@@ -234,10 +241,12 @@ macro_rules! tables_of {
 }
 
 tables_of!(
-    Addr, RULES by RuleKey::word, ADDRESSES, ACCESS, MEMBER, OWNERS, REVERSE, PENDING, CONFIRMED
+    Addr, RULES by RuleKey::word, ADDRESSES, ACCESS, MEMBER, OWNERS, REVERSE, |table| ROUTES.get(table),
+    PENDING, CONFIRMED
 );
 tables_of!(
-    Addr6, RULES6 by Clone::clone, ADDRESSES6, ACCESS6, MEMBER6, OWNERS6, REVERSE6, PENDING6, CONFIRMED6
+    Addr6, RULES6 by Clone::clone, ADDRESSES6, ACCESS6, MEMBER6, OWNERS6, REVERSE6, |_| None, PENDING6,
+    CONFIRMED6
 );
 
 /// A walk around a health set.

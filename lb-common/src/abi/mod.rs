@@ -8,6 +8,7 @@ mod flow;
 mod member;
 mod reverse;
 mod root;
+mod routes;
 mod rule;
 pub mod sieve;
 mod stats;
@@ -16,12 +17,13 @@ pub use flow::{FlowEntry, FlowKey, FlowWord};
 pub use member::{AddressFlags, Member};
 pub use reverse::{Owner, Reverse, ReverseKey};
 pub use root::Root;
+pub use routes::{ROUTE_TABLES, ROUTES, RoutePrefix, RouteTable};
 pub use rule::{AccessKey, Mode, Rule, RuleKey, View, access};
 pub use stats::{Counter, RuleStats};
 
 /// Changes whenever the layout or the meaning of a map changes. User space refuses pinned maps
 /// of another version.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Members in one element of the slot map: an array map rounds its values up to 8 bytes
 /// (`array_map_alloc` in kernel/bpf/arraymap.c), so four labels share one.
@@ -64,6 +66,8 @@ pub mod map {
     pub const OWNERS: &str = "lb_owners";
     /// [`super::ReverseKey`] -> [`super::Reverse`].
     pub const REVERSE: &str = "lb_reverse";
+    /// [`super::RouteTable`], two elements.
+    pub const ROUTES: &str = "lb_routes";
     /// Marks: four an element.
     pub const MARKS: &str = "lb_marks";
     /// [`super::FlowKey`] -> [`super::FlowEntry`], least recently used go first.
@@ -97,7 +101,7 @@ pub mod map {
     /// New connections by member label.
     pub const MEMBER_STATS: &str = "lb_member_stats";
     /// Every map, in the order in which a reader would ask for them.
-    pub const ALL: [&str; 26] = [
+    pub const ALL: [&str; 27] = [
         ROOT,
         SIEVE,
         RULES,
@@ -108,6 +112,7 @@ pub mod map {
         MEMBERS,
         OWNERS,
         REVERSE,
+        ROUTES,
         MARKS,
         PENDING,
         CONFIRMED,

@@ -25,8 +25,10 @@ pub struct Root {
     pub closed_life: u32,
     /// Life of an entry after FIN of one side, in ticks.
     pub half_closed_life: u32,
+    /// Generation of the compiled routes: its lowest bit names the [`crate::abi::RouteTable`] in force.
+    pub routes: u32,
     /// Zero.
-    pub reserved: [u32; 5],
+    pub reserved: [u32; 4],
 }
 
 const _: () = assert!(size_of::<Root>() == 64);

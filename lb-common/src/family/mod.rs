@@ -65,6 +65,10 @@ pub trait Family: Copy + Eq + Ord + Hash + Default + Debug + 'static {
     #[must_use]
     fn fold(self) -> u32;
 
+    /// Whether the bits of `mask` are as in `network`, whose others are 0.
+    #[must_use]
+    fn is_within(self, network: Self, mask: Self) -> bool;
+
     /// The difference that this address makes to a checksum when it becomes `new`.
     #[must_use]
     fn delta(self, new: Self, delta: Delta) -> Delta;

@@ -108,6 +108,11 @@ impl Family for Addr {
     }
 
     #[inline(always)]
+    fn is_within(self, network: Self, mask: Self) -> bool {
+        self.word() & mask.word() == network.word()
+    }
+
+    #[inline(always)]
     fn delta(self, new: Self, delta: Delta) -> Delta {
         delta.word(self.word(), new.word())
     }

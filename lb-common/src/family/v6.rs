@@ -125,6 +125,12 @@ impl Family for Addr6 {
     }
 
     #[inline(always)]
+    fn is_within(self, network: Self, mask: Self) -> bool {
+        let ([prefix, interface], [mask, mask_interface]) = (self.words(), mask.words());
+        [prefix & mask, interface & mask_interface] == network.words()
+    }
+
+    #[inline(always)]
     fn delta(self, new: Self, delta: Delta) -> Delta {
         let ([prefix, interface], [new_prefix, new_interface]) = (self.words(), new.words());
         delta.long(prefix, new_prefix).long(interface, new_interface)

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::abi::{
-    AddressFlags, FlowEntry, FlowKey, FlowWord, Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey,
-    access, sieve,
+    AddressFlags, FlowEntry, FlowKey, FlowWord, Member, Owner, ROUTE_TABLES, Reverse, ReverseKey, Root,
+    RouteTable, Rule, RuleKey, access, sieve,
 };
 use crate::family::Family;
 use crate::reason::Event;
@@ -48,6 +48,8 @@ pub struct FamilyMemory<A> {
     pub owners: BTreeMap<A, Owner>,
     /// See [`Tables::reverse`].
     pub reverse: BTreeMap<ReverseKey, Reverse<A>>,
+    /// See [`Tables::routes`].
+    pub compiled: [RouteTable<A>; ROUTE_TABLES],
     /// The kernel's routes by destination.
     pub routes: BTreeMap<A, Route>,
     /// What the kernel says of any other destination.
@@ -69,6 +71,7 @@ impl<A: Family> Default for FamilyMemory<A> {
             members: BTreeMap::new(),
             owners: BTreeMap::new(),
             reverse: BTreeMap::new(),
+            compiled: [RouteTable::default(); ROUTE_TABLES],
             routes: BTreeMap::new(),
             default_route: Route::Unreachable,
             route_mtu: u16::MAX,
@@ -243,7 +246,11 @@ impl<A: Stored> Tables<A> for Memory {
         A::tables(self).pending.insert(*key, entry.clone())
     }
 
-    fn route(&self, query: &RouteQuery<A>) -> Route {
+    fn routes(&self, generation: u32) -> Option<&RouteTable<A>> {
+        A::tables(self).compiled.get(generation as usize % ROUTE_TABLES)
+    }
+
+    fn kernel_route(&self, query: &RouteQuery<A>) -> Route {
         let tables = A::tables(self);
         match tables.routes.get(&query.destination).copied().unwrap_or(tables.default_route) {
             Route::Hop(_) if query.length > tables.route_mtu => Route::Kernel,

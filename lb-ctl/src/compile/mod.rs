@@ -12,12 +12,13 @@ mod health;
 mod regions;
 mod replies;
 pub mod ring;
+mod routes;
 mod services;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{AddressFlags, Root};
+use lb_common::abi::{AddressFlags, Root, RouteTable};
 use lb_common::units::{MemberId, Port, Target};
 
 use crate::config::model::{Config, Protocol, Rule};
@@ -62,6 +63,8 @@ pub struct Host {
     pub own: BTreeSet<IpAddr>,
     /// Next hops of members. Absent while not known.
     pub next_hops: BTreeMap<IpAddr, Hop>,
+    /// Its IPv4 routes, as far as they are certain.
+    pub routes: RouteTable,
 }
 
 /// The way to a member.
@@ -117,6 +120,7 @@ pub fn compile(input: &Input<'_>) -> Result<MapState, Refusal> {
     replies::write(input, &labels, &mut state)?;
     state.addresses = addresses(input);
     state.root = root(input, &state);
+    routes::write(input, &mut state);
     Ok(state)
 }
 

@@ -10,7 +10,7 @@ use lb_common::units::MemberId;
 
 use super::{Attachment, Change, Counters, Dataplane, Error, FlowTable, Limits, fresh, named};
 use crate::config::model::XdpMode;
-use crate::state::{AccessEntry, FlowKey, MapState, RuleKey};
+use crate::state::{AccessEntry, FlowKey, MapState, RuleKey, routes_place};
 
 /// A handle to one such data plane: a test keeps a clone and looks behind the controller's back.
 #[derive(Debug, Clone)]
@@ -31,6 +31,10 @@ struct Memory {
     rule_stats: BTreeMap<u32, RuleStats>,
     opened: BTreeMap<MemberId, u64>,
     jiffies: u64,
+    /// Calls of `quiesce`.
+    quiesced: u64,
+    /// Tables of routes that packets may be reading.
+    routes_read: BTreeSet<usize>,
     attached: BTreeMap<u32, Attachment>,
     generic_only: BTreeSet<u32>,
 }
@@ -63,6 +67,8 @@ impl Fake {
             rule_stats: BTreeMap::new(),
             opened: BTreeMap::new(),
             jiffies: 0,
+            quiesced: 0,
+            routes_read: BTreeSet::from([0]),
             attached: BTreeMap::new(),
             generic_only: BTreeSet::new(),
         })))
@@ -106,6 +112,12 @@ impl Fake {
         self.memory().opened.insert(member, opened);
     }
 
+    /// How often packets were let out.
+    #[must_use]
+    pub fn quiesced(&self) -> u64 {
+        self.memory().quiesced
+    }
+
     /// Makes an interface one whose driver has no native XDP.
     pub fn generic_only(&self, ifindex: u32) {
         self.memory().generic_only.insert(ifindex);
@@ -140,7 +152,10 @@ impl Memory {
     fn write(&mut self, change: &Change) -> Result<(), Error> {
         let state = &mut self.state;
         match change {
-            Change::Root(root) => state.root = *root,
+            Change::Root(root) => {
+                state.root = *root;
+                self.routes_read.insert(routes_place(root.routes));
+            }
             Change::Sieve(words) => self.sieve.clone_from(words),
             Change::Rule(key, rule) => put(&mut state.rules, *key, *rule),
             Change::Address(address, flags) => put(&mut state.addresses, *address, *flags),
@@ -161,6 +176,13 @@ impl Memory {
             }
             Change::Owner(address, owner) => put(&mut state.owners, *address, *owner),
             Change::Reverse(key, reverse) => put(&mut state.reverse, *key, *reverse),
+            Change::Routes(place, table) => {
+                if self.routes_read.contains(place) {
+                    return Err(trouble(map::ROUTES, change, "packets may be reading it"));
+                }
+                let routes = state.routes.get_mut(*place).ok_or_else(|| full(map::ROUTES, change))?;
+                *routes = **table;
+            }
             Change::NewStats(number) => drop(self.rule_stats.remove(number)),
         }
         // Each family has maps of its own.
@@ -203,8 +225,11 @@ fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
 }
 
 fn full(map: &'static str, change: &Change) -> Error {
-    let cause = "it has no room for that".to_owned();
-    Error::Map { map, what: format!("cannot write the {change}"), cause }
+    trouble(map, change, "it has no room for that")
+}
+
+fn trouble(map: &'static str, change: &Change, cause: &str) -> Error {
+    Error::Map { map, what: format!("cannot write the {change}"), cause: cause.to_owned() }
 }
 
 impl Dataplane for Fake {
@@ -214,6 +239,12 @@ impl Dataplane for Fake {
 
     fn write(&mut self, change: &Change) -> Result<(), Error> {
         self.memory().write(change)
+    }
+
+    fn quiesce(&self) {
+        let mut memory = self.memory();
+        memory.quiesced += 1;
+        memory.routes_read = BTreeSet::from([routes_place(memory.state.root.routes)]);
     }
 
     fn flows(&self, table: FlowTable, visit: &mut dyn FnMut(&FlowKey, FlowWord)) -> Result<(), Error> {
@@ -279,7 +310,7 @@ impl Dataplane for Fake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lb_common::abi::{Rule, View};
+    use lb_common::abi::{Root, RouteTable, Rule, View};
     use lb_common::units::Port;
 
     fn key(epoch: u8) -> RuleKey {
@@ -334,5 +365,26 @@ mod tests {
         let fake = Fake::default();
         fake.advance(Duration::from_millis(1500));
         assert_eq!(fake.clock().unwrap(), (1500, 1000));
+    }
+
+    #[test]
+    fn a_table_of_routes_is_written_when_no_packet_reads_it() {
+        let mut fake = Fake::default();
+        let table = Box::new(RouteTable { used: 1, ..RouteTable::default() });
+        let root = |routes| Change::Root(Root { routes, ..Root::default() });
+        fake.write(&Change::Routes(0, table.clone())).unwrap_err();
+        fake.write(&Change::Routes(1, table.clone())).unwrap();
+        fake.write(&root(1)).unwrap();
+        for place in 0..2 {
+            let error = fake.write(&Change::Routes(place, table.clone())).unwrap_err().to_string();
+            assert!(
+                error.ends_with("cannot write the table of 1 routes: packets may be reading it"),
+                "{error}"
+            );
+        }
+        fake.quiesce();
+        fake.write(&Change::Routes(0, table.clone())).unwrap();
+        fake.write(&Change::Routes(1, table)).unwrap_err();
+        assert_eq!(fake.quiesced(), 1);
     }
 }

@@ -102,6 +102,10 @@ impl<D: Dataplane> Dataplane for Faulty<D> {
         }
     }
 
+    fn quiesce(&self) {
+        self.inner.quiesce();
+    }
+
     fn flows(&self, table: FlowTable, visit: &mut dyn FnMut(&FlowKey, FlowWord)) -> Result<(), Error> {
         self.inner.flows(table, visit)
     }

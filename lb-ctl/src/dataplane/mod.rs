@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lb_common::abi::sieve;
-use lb_common::abi::{AddressFlags, Counter, FlowWord, Owner, ReverseKey, Root, Rule, RuleStats};
+use lb_common::abi::{AddressFlags, Counter, FlowWord, Owner, ReverseKey, Root, RouteTable, Rule, RuleStats};
 use lb_common::units::MemberId;
 
 use crate::config::model::XdpMode;
@@ -38,6 +38,8 @@ pub enum Change {
     Member(MemberId, Option<Member>),
     Owner(IpAddr, Option<Owner>),
     Reverse(ReverseKey, Option<Reverse>),
+    /// The table of routes that is not in force, since before the last [`Dataplane::quiesce`].
+    Routes(usize, Box<RouteTable>),
     /// Begins the statistics of a number anew.
     NewStats(u32),
 }
@@ -60,6 +62,7 @@ impl fmt::Display for Change {
             Self::Health(word, _) => write!(f, "health word {word}"),
             Self::Member(id, _) => write!(f, "member {}", id.0),
             Self::Owner(address, _) => write!(f, "owner of {address}"),
+            Self::Routes(_, table) => write!(f, "table of {} routes", table.used),
             Self::NewStats(number) => write!(f, "statistics {number}"),
             Self::Reverse(key, _) => {
                 write!(
@@ -145,6 +148,9 @@ pub trait Dataplane: Send {
     /// Carries out one change. A ring starts at a multiple of
     /// [`lb_common::abi::SLOTS_PER_WORD`], and what is left of its last word becomes zero.
     fn write(&mut self, change: &Change) -> Result<(), Error>;
+    /// Returns once every packet that was in the program at the call has left it: nobody uses any
+    /// more what was put out of force before.
+    fn quiesce(&self);
     /// Walks a table of exceptions in batches.
     fn flows(&self, table: FlowTable, visit: &mut dyn FnMut(&FlowKey, FlowWord)) -> Result<(), Error>;
     /// Deletes an exception, unless it has changed since it said `seen`: a new connection between the

@@ -96,8 +96,8 @@ impl Actor {
         if news.routes {
             self.todo.routes.want();
         }
-        if news.interface_routes {
-            self.todo.interface_routes.want();
+        if news.interface_routes || (news.table_routes && self.table.follows_routes()) {
+            self.todo.tables.want();
         }
         if news.everything {
             self.todo.everything.want();
@@ -130,8 +130,8 @@ impl Actor {
         if self.todo.routes.is_due(Instant::now()) {
             self.read_routes().await?;
         }
-        if self.todo.interface_routes.is_due(Instant::now()) {
-            self.read_interface_routes().await?;
+        if self.todo.tables.is_due(Instant::now()) {
+            self.read_tables().await?;
         }
         if self.todo.publish.is_due(Instant::now()) {
             self.publish();
@@ -146,7 +146,7 @@ impl Actor {
             table.learn(fact);
         }
         self.table = table;
-        self.read_interface_routes().await?;
+        self.read_tables().await?;
         self.read_routes().await?;
         self.todo.everything.done(started, Instant::now());
         self.work.full_reads.fetch_add(1, Ordering::Relaxed);
@@ -166,11 +166,12 @@ impl Actor {
         Ok(())
     }
 
-    async fn read_interface_routes(&mut self) -> Result<(), Error> {
+    async fn read_tables(&mut self) -> Result<(), Error> {
         let started = Instant::now();
-        let routes = self.requests.interface_routes().await?;
-        self.table.set_interface_routes(routes);
-        self.todo.interface_routes.done(started, Instant::now());
+        let tables = self.requests.tables().await?;
+        self.table.set_interface_routes(tables.interface_routes);
+        self.table.set_table_routes(tables.routes.as_deref());
+        self.todo.tables.done(started, Instant::now());
         self.todo.publish.want_now(started);
         Ok(())
     }

@@ -4,6 +4,8 @@
     reason = "rtnetlink's enumerations are open and long, and few of their values concern us"
 )]
 
+mod forwarding;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +13,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::link::{
+    AfSpecInet, AfSpecUnspec, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -19,6 +23,9 @@ use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteScope, RouteType,
 };
 use rtnetlink::packet_route::{AddressFamily, route::RouteHeader};
+
+pub(super) use forwarding::{RTM_DELNETCONF, RTM_NEWNETCONF, forwarding};
+pub(super) use tables::{are_default_rules, may_be_table_route, table_route};
 
 use super::table::{
     Fact, InterfaceAddress, InterfaceRoute, Link, Mac, Neighbour, NeighbourKey, Prefix, Route,
@@ -127,12 +134,13 @@ fn link(message: &LinkMessage) -> Option<Link> {
     if !is_whole_link(message) {
         return None;
     }
-    let (mut name, mut mtu, mut mac, mut kind) = (None, None, None, None);
+    let (mut name, mut mtu, mut mac, mut kind, mut forwards) = (None, None, None, None, false);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(value) => name = Some(value.clone()),
             LinkAttribute::Mtu(value) => mtu = Some(*value),
             LinkAttribute::Address(bytes) => mac = ethernet_address(bytes),
+            LinkAttribute::AfSpecUnspec(families) => forwards = families.iter().any(ipv4_forwards),
             LinkAttribute::LinkInfo(info) => kind = info.iter().find_map(link_kind),
             _ => {}
         }
@@ -147,7 +155,13 @@ fn link(message: &LinkMessage) -> Option<Link> {
         ethernet: message.header.link_layer_type == LinkLayerType::Ether,
         up: flags.contains(LinkFlags::Up),
         carrier: flags.contains(LinkFlags::LowerUp),
+        forwards,
     })
+}
+
+fn ipv4_forwards(family: &AfSpecUnspec) -> bool {
+    let AfSpecUnspec::Inet(settings) = family else { return false };
+    settings.iter().any(|settings| matches!(settings, AfSpecInet::DevConf(conf) if conf.forwarding != 0))
 }
 
 fn link_kind(info: &LinkInfo) -> Option<String> {

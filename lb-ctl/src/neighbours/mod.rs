@@ -7,8 +7,11 @@
 //!
 //! One task owns all of it ([`Neighbours::start`]). It listens to the kernel's announcements,
 //! answers bursts of them together, and publishes a [`Snapshot`] whenever a value changed.
-//! `table` decides, `solicit` and `todo` say when to ask, `decode` reads messages (all pure);
+//! `table` and `routes` decide, `solicit` and `todo` say when to ask, `decode` reads messages (all pure);
 //! `netlink` holds the sockets, `actor` drives them.
+//!
+//! Beside single members there are the ways to whole networks that replies take (`routes`): of tables local and
+//! main as far as one look at them is certain to say what the kernel would.
 //!
 //! A look-up is made as for a packet of the host itself, without source, mark or input interface:
 //! policy rules that match those of a client are not seen. Of several equal paths it is the one
@@ -17,6 +20,7 @@
 mod actor;
 mod decode;
 mod netlink;
+mod routes;
 mod solicit;
 mod table;
 mod todo;
@@ -29,7 +33,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use netlink::Error;
-pub use table::{InterfaceAddress, InterfaceRoute, Link, Mac, NextHop, Prefix, Snapshot, Update, Why};
+pub use table::{
+    InterfaceAddress, InterfaceRoute, Link, Mac, NextHop, Prefix, RouteWay, Snapshot, Update, Why,
+};
 
 /// Handle of the task that watches routes, neighbours, links and addresses of this network
 /// namespace. The task ends when the last handle is dropped.

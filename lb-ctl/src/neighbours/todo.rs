@@ -19,8 +19,8 @@ pub(super) struct Todo {
     pub(super) everything: Chore,
     /// Look up the route of each member.
     pub(super) routes: Chore,
-    /// List connected and default routes.
-    pub(super) interface_routes: Chore,
+    /// List the routing tables and their rules.
+    pub(super) tables: Chore,
     /// Tell what follows from all that.
     pub(super) publish: Chore,
 }
@@ -32,13 +32,13 @@ impl Todo {
         Self {
             everything: Chore { wanted: true, pause: REREAD_PAUSE, at_least_every: Some(REREAD), ..chore },
             routes: chore,
-            interface_routes: chore,
+            tables: chore,
             publish: chore,
         }
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        let chores = [self.everything, self.routes, self.interface_routes, self.publish];
+        let chores = [self.everything, self.routes, self.tables, self.publish];
         chores.into_iter().filter_map(Chore::next).min()
     }
 }

@@ -15,10 +15,6 @@ use crate::health::{Health, ProbeKey, ProbeTarget};
 use crate::plan::{self, Plan, plan};
 use crate::state::MapState;
 
-/// What no rule names any more may be taken away or written again after this: by then every packet
-/// that had found the old root or an old rule has left the program.
-const GRACE: Duration = Duration::from_millis(20);
-
 /// A rule between two views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Transition {
@@ -39,8 +35,8 @@ pub(super) struct Core {
     transitions: BTreeMap<Service, Transition>,
     /// Jiffies in a second.
     hz: u32,
-    last_switch: Option<Instant>,
-    grace: Duration,
+    /// Packets may still use what the last switch has put out of force.
+    lingering: bool,
 }
 
 impl Core {
@@ -56,8 +52,8 @@ impl Core {
             host: Host::default(),
             transitions: BTreeMap::new(),
             hz,
-            last_switch: None,
-            grace: GRACE,
+            // A daemon may have been killed right after its switch.
+            lingering: true,
         };
         core.forget_free_space();
         Ok(core)
@@ -155,8 +151,8 @@ impl Core {
     /// Waits until no packet can still use what the last switch has put out of force: it would miss
     /// its rule, or leave an exception that `carried` has to see.
     fn let_packets_leave(&mut self) {
-        if let Some(rest) = self.last_switch.take().and_then(|last| self.grace.checked_sub(last.elapsed())) {
-            std::thread::sleep(rest);
+        if std::mem::take(&mut self.lingering) {
+            self.dataplane.quiesce();
         }
     }
 
@@ -169,7 +165,7 @@ impl Core {
                 return Err(ApplyError::Failed(failure(step, total, change, &error, undone)));
             }
         }
-        self.last_switch = Some(Instant::now());
+        self.lingering = true;
         if !plan.tidy.is_empty() {
             self.let_packets_leave();
         }

@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 use super::core::Core;
 use super::flows::Census;
 use super::rates::Rates;
-use super::{ApplyError, Message, Options, changes, host as facts, status};
+use super::{ApplyError, Message, Options, changes, host as facts, routes, status};
 use crate::api::types::{Applied, Status};
 use crate::compile::{Hop, Host};
 use crate::config::model::{Config, Interface, XdpMode};
@@ -255,7 +255,7 @@ fn host(snapshot: &Snapshot) -> Host {
         };
         (address.into(), hop)
     });
-    Host { own, next_hops: next_hops.collect() }
+    Host { own, next_hops: next_hops.collect(), routes: routes::table(&snapshot.routes) }
 }
 
 /// The interfaces that a configuration names, or those that lead to its frontends and members.

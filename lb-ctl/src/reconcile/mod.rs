@@ -6,6 +6,7 @@ mod desk;
 mod flows;
 mod host;
 mod rates;
+mod routes;
 mod status;
 
 use std::path::PathBuf;

@@ -49,7 +49,8 @@ impl Walk {
             | Change::Health(..)
             | Change::Member(..)
             | Change::Owner(..)
-            | Change::Reverse(..) => {
+            | Change::Reverse(..)
+            | Change::Routes(..) => {
                 plan::apply(&mut self.maps, change);
                 self.copy();
             }
@@ -61,6 +62,7 @@ impl Walk {
         let v4 = &mut self.memory.v4;
         (v4.rules, v4.addresses, v4.access) = (rules, addresses, access);
         (v4.members, v4.owners, v4.reverse) = (members, owners, reverse);
+        v4.compiled = self.maps.routes;
         self.memory.root = self.maps.root;
         self.memory.health.clone_from(&self.maps.health);
     }

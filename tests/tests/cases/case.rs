@@ -23,7 +23,7 @@ pub(crate) enum Step {
     Packet {
         frame: Box<Frame>,
         ingress: u32,
-        expect: Expect,
+        expect: Box<Expect>,
     },
     /// User space changes the maps.
     Change(fn(World) -> World),
@@ -82,13 +82,13 @@ impl Case {
     }
 
     fn packet(mut self, frame: Frame, ingress: u32, expect: Expect) -> Self {
-        self.steps.push(Step::Packet { frame: Box::new(frame), ingress, expect });
+        self.steps.push(Step::Packet { frame: Box::new(frame), ingress, expect: Box::new(expect) });
         self
     }
 
     pub(crate) fn expectations(&self) -> impl Iterator<Item = &Expect> {
         self.steps.iter().filter_map(|step| match step {
-            Step::Packet { expect, .. } => Some(expect),
+            Step::Packet { expect, .. } => Some(&**expect),
             Step::Change(_) | Step::Wait(_) => None,
         })
     }

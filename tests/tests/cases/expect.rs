@@ -49,6 +49,8 @@ pub(crate) struct Expect {
     events: Vec<Event>,
     port: u16,
     address: Option<&'static str>,
+    /// The reply goes by the gateway on this member's link, rather than straight to the client.
+    gateway: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +97,16 @@ pub(crate) fn untouched(reason: Reason) -> Expect {
 
 impl Expect {
     fn new(reason: Reason, end: End) -> Self {
-        Self { reason, service: WEB, end, opens: false, events: Vec::new(), port: WEB.port, address: None }
+        Self {
+            reason,
+            service: WEB,
+            end,
+            opens: false,
+            events: Vec::new(),
+            port: WEB.port,
+            address: None,
+            gateway: None,
+        }
     }
 
     /// Of another service than web.
@@ -114,6 +125,12 @@ impl Expect {
     /// At another socket than the lab's.
     pub(crate) fn at(mut self, socket: &'static str) -> Self {
         self.address = Some(socket);
+        self
+    }
+
+    /// By the gateway on this member's link.
+    pub(crate) fn by(mut self, label: u16) -> Self {
+        self.gateway = Some(label);
         self
     }
 
@@ -174,8 +191,8 @@ impl Expect {
 
     fn egress(&self) -> u32 {
         match self.end {
-            End::Member(label) => CLIENT_LINK + u32::from(label),
-            End::Client | End::Untouched => CLIENT_LINK,
+            End::Member(label) => CLIENT_LINK + u32::from(self.gateway.unwrap_or(label)),
+            End::Client | End::Untouched => CLIENT_LINK + u32::from(self.gateway.unwrap_or(0)),
         }
     }
 
@@ -193,9 +210,11 @@ impl Expect {
             // The kernel routes it, and counts the hop.
             return rewritten;
         }
-        let (source, destination) = match self.end {
-            End::Member(label) => (member(label).source, member(label).destination),
-            End::Client | End::Untouched => ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]),
+        let (source, destination) = match (self.gateway, self.end) {
+            (Some(label), _) | (None, End::Member(label)) => {
+                (member(label).source, member(label).destination)
+            }
+            (None, End::Client | End::Untouched) => ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]),
         };
         rewritten.one_hop_on().link(source, destination)
     }

@@ -344,6 +344,9 @@ impl Executor for Kernel {
         self.array(map::SIEVE).set(0, Wire(*state.sieve()), 0).unwrap();
         self.write_family::<Addr>(state, V4);
         self.write_family::<Addr6>(state, V6);
+        for (place, table) in (0..).zip(state.routes) {
+            self.array(map::ROUTES).set(place, Wire(table), 0).unwrap();
+        }
         for (index, word) in &state.health {
             self.array(map::HEALTH).set(*index, Wire(*word), 0).unwrap();
         }

@@ -111,6 +111,7 @@ impl Executor for Native {
             tables.slots.extend((*base..).zip(ring.iter().copied()));
         }
         tables.health = map.health.clone();
+        tables.v4.compiled = map.routes;
         tables.sieve = map.sieve();
     }
 

@@ -9,13 +9,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lb_common::abi::{
-    ABI_VERSION, AddressFlags, FlowWord, MARK_BITS, Mode, Owner, ReverseKey, Root, Rule, View, access,
+    ABI_VERSION, AddressFlags, FlowWord, MARK_BITS, Mode, Owner, ReverseKey, Root, RoutePrefix, RouteTable,
+    Rule, View, access,
 };
 use lb_common::hash;
 use lb_common::parse::{TCP, UDP};
 use lb_common::testkit::frame::twin;
 use lb_common::units::{Addr, Addr6, MemberId, Port};
-use lb_ctl::state::{AccessEntry, FlowKey, MapState, Member, Reverse, RuleKey, Stored as _};
+use lb_ctl::state::{AccessEntry, FlowKey, MapState, Member, Reverse, RuleKey, Stored as _, routes_place};
 
 use super::exception::{Exception, flow};
 
@@ -120,7 +121,8 @@ impl World {
                 handshake_life: HANDSHAKE_LIFE,
                 closed_life: CLOSED_LIFE,
                 half_closed_life: HALF_CLOSED_LIFE,
-                reserved: [0; 5],
+                routes: 0,
+                reserved: [0; 4],
             },
             ..MapState::default()
         };
@@ -196,6 +198,23 @@ impl World {
         self.with(|map| {
             let member = map.members.get_mut(&MemberId(label)).unwrap();
             member.ifindex = 0;
+        })
+    }
+
+    /// The compiled routes, longest prefix first: network and length, and the member behind whose link the
+    /// gateway is, or nothing where the kernel has to be asked.
+    pub(crate) fn routes(self, ways: &[(&str, u8, Option<u16>)]) -> Self {
+        let mut table = RouteTable { used: ways.len().try_into().unwrap(), ..RouteTable::default() };
+        for ((place, prefix), &(network, length, gateway)) in (0..).zip(&mut table.prefixes).zip(ways) {
+            *prefix = RoutePrefix { place, ..route(network, length, gateway) };
+        }
+        self.with(|map| {
+            // The other table is never looked at.
+            let elsewhere = RouteTable { used: 1, ..RouteTable::default() };
+            map.root.routes += 1;
+            map.routes = [elsewhere; 2];
+            map.routes[routes_place(map.root.routes)] = table;
+            map.routes[routes_place(map.root.routes + 1)].prefixes[0] = route("0.0.0.0", 0, Some(3));
         })
     }
 
@@ -365,6 +384,18 @@ impl Service {
             Reverse { address: key.address, port: key.port, reserved: 0, stats: self.stats, life: LIFE };
         map.reverse.insert(reverse_key, reverse);
     }
+}
+
+fn route(network: &str, length: u8, gateway: Option<u16>) -> RoutePrefix {
+    let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+    let prefix = RoutePrefix {
+        network: Addr::of(address(&format!("{network}:0"))).unwrap(),
+        mask: Addr::from_wire(mask.to_be_bytes()),
+        ..RoutePrefix::default()
+    };
+    let Some(label) = gateway else { return prefix };
+    let Member { ifindex, mtu, destination, source, .. } = member(label);
+    RoutePrefix { ifindex, mtu, destination, source, ..prefix }
 }
 
 fn put_ring(map: &mut MapState, base: u32, labels: &[u16]) {

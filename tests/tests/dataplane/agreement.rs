@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use lb_common::abi::{self, AddressFlags, Owner, ReverseKey, Rule, View, sieve};
+use lb_common::abi::{self, AddressFlags, Owner, ReverseKey, RouteTable, Rule, View, sieve};
 use lb_common::testkit::frame::twin;
 use lb_common::units::{Addr, MemberId, Port};
 use lb_ctl::dataplane::fake::Fake;
@@ -52,7 +52,7 @@ fn random_change(rng: &mut Rng) -> Change {
     let address = address(rng);
     let number = rng.u32(..);
     let there = rng.u8(0..3) > 0;
-    match rng.u8(0..11) {
+    match rng.u8(0..12) {
         0 => Change::Root(lb_common::abi::Root::default()),
         1 => Change::Sieve(Box::new([rng.u64(..); sieve::WORDS])),
         2 | 3 => Change::Rule(rule_key(rng, address), there.then(|| rule(rng, number))),
@@ -73,6 +73,8 @@ fn random_change(rng: &mut Rng) -> Change {
             let owner = Owner { group: number, member: MemberId(rng.u16(..)), reserved: 0 };
             Change::Owner(address, there.then_some(owner))
         }
+        // The other one is in force.
+        10 => Change::Routes(1, Box::new(RouteTable { used: number, ..RouteTable::default() })),
         _ => {
             let key =
                 ReverseKey { group: rng.u32(0..5), port: Port::new(80), protocol: rng.u8(0..4), reserved: 0 };

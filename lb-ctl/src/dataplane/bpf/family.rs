@@ -141,6 +141,7 @@ where
             | Change::Sieve(_)
             | Change::Ring(..)
             | Change::Health(..)
+            | Change::Routes(..)
             | Change::NewStats(_) => Ok(()),
         }
     }

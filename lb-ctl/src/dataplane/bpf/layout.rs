@@ -5,7 +5,8 @@ use std::path::Path;
 use aya::maps::{Array, Map, MapData, MapInfo};
 use lb_common::abi::{
     ABI_VERSION, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, MARK_BITS, MARKS_PER_WORD, MEMBERS,
-    Member, Owner, Reverse, ReverseKey, Root, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, STAGES, map, sieve,
+    Member, Owner, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats,
+    SLOTS_PER_WORD, STAGES, map, sieve,
 };
 use lb_common::reason::{Event, Reason};
 use lb_common::units::{Addr, Addr6};
@@ -31,6 +32,7 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
     let sized = |name, key, value, entries| Shape { name, entries, key, value, sizable: true };
     let reasons = u32::try_from(Reason::ALL.len()).unwrap_or(u32::MAX);
     let events = u32::try_from(Event::ALL.len()).unwrap_or(u32::MAX);
+    let route_tables = u32::try_from(ROUTE_TABLES).unwrap_or(u32::MAX);
     let (flow, entry) = (size_of::<FlowKey>(), size_of::<FlowEntry>());
     vec![
         fixed(map::ROOT, 4, size_of::<Root>(), 1),
@@ -44,6 +46,7 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
         fixed(map::MEMBERS, 4, size_of::<Member>(), MEMBERS),
         fixed(map::OWNERS, size_of::<Addr>(), size_of::<Owner>(), MEMBERS),
         fixed(map::REVERSE, size_of::<ReverseKey>(), size_of::<Reverse>(), 65_536),
+        fixed(map::ROUTES, 4, size_of::<RouteTable>(), route_tables),
         fixed(map::MARKS, 4, 8, (1 << MARK_BITS) / MARKS_PER_WORD),
         sized(map::PENDING, flow, entry, limits.pending),
         sized(map::CONFIRMED, flow, entry, limits.confirmed),

@@ -9,6 +9,7 @@ mod layout;
 mod links;
 mod pins;
 mod plain;
+mod quiesce;
 mod sys;
 mod tables;
 
@@ -212,6 +213,10 @@ impl Dataplane for Bpf {
 
     fn write(&mut self, change: &Change) -> Result<(), Error> {
         self.tables.write(change)
+    }
+
+    fn quiesce(&self) {
+        quiesce::quiesce();
     }
 
     fn flows(&self, table: FlowTable, visit: &mut dyn FnMut(&FlowKey, FlowWord)) -> Result<(), Error> {

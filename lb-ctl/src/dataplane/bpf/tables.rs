@@ -9,7 +9,9 @@ use std::sync::Arc;
 use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
-use lb_common::abi::{Counter, FlowWord, Root, RuleStats, SLOTS_PER_WORD, map, sieve};
+use lb_common::abi::{
+    Counter, FlowWord, ROUTE_TABLES, Root, RouteTable, RuleStats, SLOTS_PER_WORD, map, sieve,
+};
 use lb_common::units::{Addr, Addr6, MemberId};
 
 use super::family::FamilyTables;
@@ -29,6 +31,7 @@ pub(super) struct Tables {
     sieve: Array<MapData, [u64; sieve::WORDS]>,
     slots: OwnedFd,
     health: Array<MapData, u64>,
+    routes: Array<MapData, Wire<RouteTable>>,
     v4: FamilyTables<Addr>,
     v6: FamilyTables<Addr6>,
     reasons: PerCpuArray<MapData, Wire<Counter>>,
@@ -46,6 +49,7 @@ impl Tables {
             sieve: open(maps, map::SIEVE)?,
             slots: slots.0,
             health: open(maps, map::HEALTH)?,
+            routes: open(maps, map::ROUTES)?,
             v4: FamilyTables::open(maps)?,
             v6: FamilyTables::open(maps)?,
             reasons: open(maps, map::REASONS)?,
@@ -61,6 +65,7 @@ impl Tables {
             Change::Sieve(words) => (map::SIEVE, self.sieve.set(0, words.as_ref(), 0)),
             Change::Ring(base, slots) => (map::SLOTS, self.write_ring(*base, slots)),
             Change::Health(index, word) => (map::HEALTH, self.health.set(*index, word, 0)),
+            Change::Routes(place, table) => (map::ROUTES, self.write_routes(*place, table)),
             Change::NewStats(number) => (map::RULE_STATS, self.new_rule_stats(*number)),
             Change::Member(id, None) => {
                 (map::MEMBERS, self.new_member_stats(*id).and_then(|()| self.of_a_family(change)))
@@ -79,6 +84,19 @@ impl Tables {
     fn of_a_family(&mut self, change: &Change) -> Result<(), MapError> {
         self.v4.write(change)?;
         self.v6.write(change)
+    }
+
+    fn write_routes(&mut self, place: usize, table: &RouteTable) -> Result<(), MapError> {
+        let place = u32::try_from(place).unwrap_or(u32::MAX);
+        self.routes.set(place, Wire(*table), 0)
+    }
+
+    fn read_routes(&self) -> Result<[RouteTable; ROUTE_TABLES], MapError> {
+        let mut routes = [RouteTable::default(); ROUTE_TABLES];
+        for (place, table) in (0..).zip(&mut routes) {
+            *table = self.routes.get(&place, 0)?.0;
+        }
+        Ok(routes)
     }
 
     fn new_rule_stats(&mut self, number: u32) -> Result<(), MapError> {
@@ -118,6 +136,7 @@ impl Tables {
                 .map(|index| Ok((index, self.health.get(&index, 0)?)))
                 .collect::<Result<_, MapError>>()
                 .map_err(cannot_read(map::HEALTH, "sets"))?,
+            routes: self.read_routes().map_err(cannot_read(map::ROUTES, "tables"))?,
             ..state
         })
     }

@@ -1,3 +1,5 @@
+mod tables;
+
 use std::net::Ipv6Addr;
 
 use rtnetlink::packet_core::Emitable;
@@ -60,6 +62,7 @@ fn a_link_is_told_with_its_name_mac_mtu_and_state() {
         ethernet: true,
         up: true,
         carrier: true,
+        forwards: false,
     };
     let told = fact(&RouteNetlinkMessage::NewLink(message));
     assert_eq!(told, Some(Fact::Link(link)));

@@ -24,12 +24,15 @@ pub(in crate::neighbours) struct Events {
 
 /// What was announced.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "a set of things to ask again")]
 pub(in crate::neighbours) struct News {
     pub(in crate::neighbours) facts: Vec<Fact>,
     /// Routes, rules or next-hop objects changed.
     pub(in crate::neighbours) routes: bool,
     /// Among them connected or default routes.
     pub(in crate::neighbours) interface_routes: bool,
+    /// Among them routes of the tables that everybody is routed by.
+    pub(in crate::neighbours) table_routes: bool,
     /// Anything may have changed.
     pub(in crate::neighbours) everything: bool,
     /// How often the kernel dropped announcements because our buffer was full.
@@ -46,6 +49,7 @@ impl Events {
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv4Rule,
             MulticastGroup::Nexthop,
+            MulticastGroup::Ipv4Netconf,
         ] {
             let joined = socket.socket_ref().add_membership(group as u32);
             joined.map_err(|source| Error::Socket { doing: "listen on", source })?;
@@ -117,7 +121,13 @@ impl News {
             libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
                 self.routes = true;
                 self.interface_routes |= decode::may_be_interface_route(header.payload());
+                self.table_routes |= decode::may_be_table_route(header.payload());
             }
+            decode::RTM_NEWNETCONF => {
+                let forwarding = decode::forwarding(header.payload());
+                self.facts.extend(forwarding.map(|(ifindex, forwards)| Fact::Forwarding(ifindex, forwards)));
+            }
+            decode::RTM_DELNETCONF => {}
             // Rules and next-hop objects.
             _ => {
                 self.routes = true;

@@ -15,15 +15,27 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage,
 };
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use rtnetlink::packet_route::rule::RuleMessage;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::{AsyncSocketExt, SocketAddr, TokioSocket};
 use tracing::debug;
 
 use super::{DATAGRAM, Error, decode_message, messages, open_socket};
 use crate::neighbours::decode;
+use crate::neighbours::routes::TableRoute;
 use crate::neighbours::table::{Fact, InterfaceRoute, NeighbourKey, Route};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A host has three for each address and link. With more there is no compiling them into a few anyway.
+const MOST_ROUTES: usize = 1024;
+
+/// What the routing tables say.
+pub(in crate::neighbours) struct Tables {
+    pub(in crate::neighbours) interface_routes: BTreeSet<InterfaceRoute>,
+    /// `None` if there are policy rules, or more than are looked at.
+    pub(in crate::neighbours) routes: Option<Vec<TableRoute>>,
+}
 
 /// Asks, one question at a time.
 pub(in crate::neighbours) struct Requests {
@@ -50,21 +62,49 @@ impl Requests {
         ];
         let mut facts = Vec::new();
         for (doing, message) in dumps {
-            let all = self.dump(doing, message, |_| true).await?;
+            let all = self.dump(doing, message, |_, _| true).await?;
             facts.extend(all.iter().filter_map(decode::fact));
         }
         Ok(facts)
     }
 
-    /// All connected and default routes.
-    pub(in crate::neighbours) async fn interface_routes(
-        &mut self,
-    ) -> Result<BTreeSet<InterfaceRoute>, Error> {
+    /// All connected and default routes, and those that everybody is routed by.
+    pub(in crate::neighbours) async fn tables(&mut self) -> Result<Tables, Error> {
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet;
         let message = RouteNetlinkMessage::GetRoute(message);
-        let routes = self.dump("list routes", message, decode::may_be_interface_route).await?;
-        Ok(routes.iter().filter_map(as_route).flat_map(decode::interface_routes).collect())
+        let mut complete = true;
+        let keep = |kept, rtmsg: &[u8]| {
+            let room = kept < MOST_ROUTES;
+            let wanted = decode::may_be_table_route(rtmsg);
+            complete &= room || !wanted;
+            (wanted && room) || decode::may_be_interface_route(rtmsg)
+        };
+        let routes = self.dump("list routes", message, keep).await?;
+        let routes: Vec<_> = routes.iter().filter_map(as_route).collect();
+        let certain = complete && self.has_default_rules().await?;
+        Ok(Tables {
+            interface_routes: routes.iter().copied().flat_map(decode::interface_routes).collect(),
+            routes: certain.then(|| routes.into_iter().filter_map(decode::table_route).collect()),
+        })
+    }
+
+    /// Whether everybody is routed by the tables local and main.
+    async fn has_default_rules(&mut self) -> Result<bool, Error> {
+        let mut message = RuleMessage::default();
+        message.header.family = AddressFamily::Inet;
+        let asked = self.dump("list policy rules", RouteNetlinkMessage::GetRule(message), |_, _| true).await;
+        match asked {
+            Ok(rules) => {
+                Ok(decode::are_default_rules(&rules.into_iter().filter_map(as_rule).collect::<Vec<_>>()))
+            }
+            // A kernel without policy routing.
+            Err(Error::Refused { source, .. }) => {
+                debug!("each reply asks the kernel for its route: policy rules cannot be listed: {source}");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What `ip route get ADDRESS` says.
@@ -126,12 +166,13 @@ impl Requests {
         }
     }
 
-    /// A table as a whole, of which `keep` chooses by the payload before it is decoded.
+    /// A table as a whole, of which `keep` chooses by the number of those that it has chosen and by the
+    /// payload, before it is decoded.
     async fn dump(
         &mut self,
         doing: &'static str,
         message: RouteNetlinkMessage,
-        keep: impl Fn(&[u8]) -> bool,
+        mut keep: impl FnMut(usize, &[u8]) -> bool,
     ) -> Result<Vec<RouteNetlinkMessage>, Error> {
         let mut all = Vec::new();
         // A table that changes while it is read may be shown with gaps. After three times what
@@ -140,7 +181,7 @@ impl Requests {
             all.clear();
             let interrupted = self
                 .exchange(doing, message.clone(), NLM_F_DUMP, |bytes| {
-                    if keep(NetlinkBuffer::new(bytes).payload()) {
+                    if keep(all.len(), NetlinkBuffer::new(bytes).payload()) {
                         all.extend(decode_message(bytes));
                     }
                 })
@@ -218,6 +259,10 @@ enum Failure {
 
 fn as_route(message: &RouteNetlinkMessage) -> Option<&RouteMessage> {
     if let RouteNetlinkMessage::NewRoute(route) = message { Some(route) } else { None }
+}
+
+fn as_rule(message: RouteNetlinkMessage) -> Option<RuleMessage> {
+    if let RouteNetlinkMessage::NewRule(rule) = message { Some(rule) } else { None }
 }
 
 /// Both the acknowledgement and the end of a dump start with zero or a negative error number.

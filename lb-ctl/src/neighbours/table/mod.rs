@@ -7,7 +7,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-pub use snapshot::{Snapshot, Update};
+use super::routes::{self, Gateway, TableRoute, Way};
+
+pub use snapshot::{RouteWay, Snapshot, Update};
 
 /// An Ethernet address.
 pub type Mac = [u8; 6];
@@ -60,6 +62,7 @@ impl Why {
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "flags of the kernel, each by itself")]
 pub struct Link {
     pub ifindex: u32,
     pub name: String,
@@ -73,6 +76,8 @@ pub struct Link {
     pub up: bool,
     /// The layer below works (`IFF_LOWER_UP`).
     pub carrier: bool,
+    /// The kernel routes what comes in here (`net.ipv4.conf.NAME.forwarding`).
+    pub forwards: bool,
 }
 
 /// An IPv4 address of this host.
@@ -137,6 +142,8 @@ pub(super) struct Neighbour {
 pub(super) enum Fact {
     Link(Link),
     LinkGone(u32),
+    /// An interface begins to forward or ceases to.
+    Forwarding(u32, bool),
     Address(InterfaceAddress),
     AddressGone(InterfaceAddress),
     Neighbour(NeighbourKey, Neighbour),
@@ -160,6 +167,7 @@ pub(super) struct Table {
     neighbours: BTreeMap<NeighbourKey, Neighbour>,
     routes: BTreeMap<Ipv4Addr, Route>,
     interface_routes: BTreeSet<InterfaceRoute>,
+    ways: Option<Vec<Way>>,
 }
 
 impl Table {
@@ -172,6 +180,10 @@ impl Table {
                 news
             }
             Fact::LinkGone(ifindex) => self.links.remove(&ifindex).is_some(),
+            Fact::Forwarding(ifindex, forwards) => {
+                let link = self.links.get_mut(&ifindex).filter(|link| link.forwards != forwards);
+                link.map(|link| link.forwards = forwards).is_some()
+            }
             Fact::Address(address) => self.addresses.insert(address),
             Fact::AddressGone(address) => self.addresses.remove(&address),
             Fact::Neighbour(key, entry) => self.neighbours.insert(key, entry) != Some(entry),
@@ -187,10 +199,22 @@ impl Table {
         self.interface_routes = routes;
     }
 
+    /// The routes of the tables that the kernel's own rules ask; `None` if there are other rules, or
+    /// very many routes.
+    pub(super) fn set_table_routes(&mut self, routes: Option<&[TableRoute]>) {
+        self.ways = routes.map(routes::compile);
+    }
+
+    /// Whether a single route could change what [`Snapshot::routes`] says.
+    pub(super) fn follows_routes(&self) -> bool {
+        self.ways.is_some()
+    }
+
     /// The neighbours that the kernel should be asked about.
     pub(super) fn needs(&self) -> BTreeMap<NeighbourKey, Need> {
-        let neighbours = self.routes.iter().filter_map(|(&member, &route)| {
-            let key = neighbour_of(member, route)?;
+        let members = self.routes.iter().filter_map(|(&member, &route)| neighbour_of(member, route));
+        let gateways = self.ways().iter().filter_map(|(_, gateway)| gateway.map(Gateway::neighbour));
+        let neighbours = members.chain(gateways).filter_map(|key| {
             self.usable_link(key.ifindex).ok()?;
             let need = match self.neighbours.get(&key) {
                 Some(entry) if !entry.ours_to_refresh => return None,
@@ -209,6 +233,22 @@ impl Table {
             links: self.links.clone(),
             addresses: self.addresses.clone(),
             interface_routes: self.interface_routes.clone(),
+            routes: self.ways().iter().map(|&(prefix, gateway)| self.route_way(prefix, gateway)).collect(),
+        }
+    }
+
+    /// None where the kernel would ask for more than the destination, or not forward at all what an
+    /// interface receives: then it has to be asked for each packet.
+    fn ways(&self) -> &[Way] {
+        let vrf = self.links.values().any(|link| link.kind.as_deref() == Some("vrf"));
+        let deaf = self.links.values().any(|link| link.ethernet && link.up && !link.forwards);
+        self.ways.as_deref().filter(|_| !vrf && !deaf).unwrap_or_default()
+    }
+
+    fn route_way(&self, prefix: Prefix, gateway: Option<Gateway>) -> RouteWay {
+        RouteWay {
+            prefix,
+            hop: gateway.and_then(|gateway| self.next_hop(gateway.address, gateway.into()).ok()),
         }
     }
 
@@ -270,5 +310,17 @@ fn neighbour_of(member: Ipv4Addr, route: Route) -> Option<NeighbourKey> {
             Some(NeighbourKey { ifindex, address: gateway.unwrap_or(member) })
         }
         Route::KernelOnly { .. } | Route::Local | Route::NotUnicast | Route::Unreachable => None,
+    }
+}
+
+impl Gateway {
+    fn neighbour(self) -> NeighbourKey {
+        NeighbourKey { ifindex: self.ifindex, address: self.address }
+    }
+}
+
+impl From<Gateway> for Route {
+    fn from(Gateway { ifindex, address, mtu }: Gateway) -> Self {
+        Self::Unicast { ifindex, gateway: Some(address), mtu }
     }
 }

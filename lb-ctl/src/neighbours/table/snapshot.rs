@@ -14,6 +14,17 @@ pub struct Snapshot {
     pub addresses: BTreeSet<InterfaceAddress>,
     /// Connected and default routes of all tables.
     pub interface_routes: BTreeSet<InterfaceRoute>,
+    /// The ways to other networks that are certain, longest prefix first; at most
+    /// [`lb_common::abi::ROUTES`].
+    pub routes: Vec<RouteWay>,
+}
+
+/// How to reach a prefix, but for what a longer one says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteWay {
+    pub prefix: Prefix,
+    /// `None` if the kernel has to be asked for each packet.
+    pub hop: Option<NextHop>,
 }
 
 /// A member whose answer changed, appeared or, with `None`, is no longer tracked.

@@ -8,6 +8,7 @@ mod exceptions;
 mod ipv6;
 mod life;
 mod replies;
+mod routes;
 mod selection;
 mod shapes;
 mod transition;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<Case> {
         exceptions::rows(),
         life::rows(),
         replies::rows(),
+        routes::rows(),
         direct::rows(),
         shapes::rows(),
         ipv6::rows(),

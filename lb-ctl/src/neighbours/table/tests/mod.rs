@@ -1,6 +1,7 @@
 //! A host to try things on.
 
 mod next_hops;
+mod routes;
 mod snapshot;
 
 use super::*;
@@ -24,6 +25,7 @@ fn link(ifindex: u32, name: &str) -> Link {
         ethernet: true,
         up: true,
         carrier: true,
+        forwards: true,
     }
 }
 

@@ -183,19 +183,32 @@ fn epochs_wrap() {
 #[test]
 fn nothing_is_taken_away_before_packets_have_left() {
     let mut world = World::with(&backends(&[1, 2]));
-    world.core.grace = GRACE;
-    let times = Arc::new(Mutex::new((None, None)));
-    let seen = Arc::clone(&times);
+    let quiesced = Arc::new(Mutex::new((None, None)));
+    let (seen, fake) = (Arc::clone(&quiesced), world.fake.clone());
     world.faults.fail_when(move |_, change| {
-        let mut times = seen.lock().unwrap();
+        let mut seen = seen.lock().unwrap();
         if matches!(change, Change::Root(_)) {
-            times.0 = Some(Instant::now());
-        } else if times.0.is_some() {
-            times.1.get_or_insert_with(Instant::now);
+            seen.0 = Some(fake.quiesced());
+        } else if seen.0.is_some() {
+            seen.1.get_or_insert_with(|| fake.quiesced());
         }
         false
     });
     world.apply(&backends(&[1])).unwrap();
-    let (switched, tidied) = *times.lock().unwrap();
-    assert!(tidied.unwrap() - switched.unwrap() >= GRACE);
+    let (switched, tidied) = *quiesced.lock().unwrap();
+    assert_eq!(tidied.unwrap(), switched.unwrap() + 1);
+}
+
+#[test]
+fn packets_are_waited_for_once_after_each_switch() {
+    let mut world = World::with(&backends(&[1]));
+    let before = world.fake.quiesced();
+    world.converge().unwrap();
+    assert_eq!(world.fake.quiesced(), before + 1);
+    world.converge().unwrap();
+    assert_eq!(world.fake.quiesced(), before + 1, "nothing was switched");
+    // The root of a daemon that was killed a moment ago.
+    world.restart();
+    world.apply(&backends(&[1])).unwrap();
+    assert_eq!(world.fake.quiesced(), before + 2);
 }

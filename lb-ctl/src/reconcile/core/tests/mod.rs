@@ -5,6 +5,7 @@ mod faults;
 mod meaning;
 mod random;
 mod restart;
+mod routes;
 mod sweeping;
 mod transitions;
 mod verdicts;
@@ -32,8 +33,7 @@ impl World {
 
     fn over(fake: Fake, now: Instant) -> Self {
         let (faulty, faults) = Faulty::new(fake.clone());
-        let mut core = Core::new(Box::new(faulty)).unwrap();
-        core.grace = Duration::ZERO;
+        let core = Core::new(Box::new(faulty)).unwrap();
         Self { fake, faults, core, now }
     }
 
