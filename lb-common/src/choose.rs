@@ -65,7 +65,9 @@ pub fn target<A: Family, F: Window, T: Tables<A>>(
         if agree && !marked && accepts(&rule.current, slots.current.member, tables) {
             return Ok(Choice { target: slots.current, opens: true });
         }
-        return Ok(Choice { target: open(rule, &{ slots }, &{ flow }, tables).resolve()?, opens: true });
+        let fresh = accepting(rule, &slots, tables);
+        let target = open(rule, &{ slots }, &{ flow }, fresh, tables).resolve()?;
+        return Ok(Choice { target, opens: true });
     }
     if agree && !marked {
         return Ok(Choice { target: slots.current, opens: false });
@@ -175,9 +177,24 @@ impl Answer {
     }
 }
 
-/// A SYN whose slot does not settle the matter.
+/// Where a new connection goes that nothing is known of.
+#[inline(always)]
+fn accepting<T: Shared>(rule: &Rule, slots: &Slots, tables: &T) -> Target {
+    if accepts(&rule.current, slots.current.member, tables) {
+        return slots.current;
+    }
+    rule.current.target(fallback(&rule.current, slots.hash, slots.current.member, tables))
+}
+
+/// A SYN whose slot does not settle the matter; `fresh` is what [`accepting`] says.
 #[inline(never)]
-fn open<A: Family, T: Tables<A>>(rule: &Rule, slots: &Slots, flow: &Flow<'_, A>, tables: &T) -> Answer {
+fn open<A: Family, T: Tables<A>>(
+    rule: &Rule,
+    slots: &Slots,
+    flow: &Flow<'_, A>,
+    fresh: Target,
+    tables: &T,
+) -> Answer {
     let takes = |target: Target| {
         let by = |view: &View| target.port == view.port && accepts(view, target.member, tables);
         by(&rule.current) || rule.old.present != 0 && by(&rule.old)
@@ -203,7 +220,7 @@ fn open<A: Family, T: Tables<A>>(rule: &Rule, slots: &Slots, flow: &Flow<'_, A>,
         }
     }
     let unknown = confirmed.is_none() && pending.is_none();
-    let slot_accepts = accepts(&rule.current, slots.current.member, tables);
+    let slot_accepts = fresh == slots.current && fresh.member != MemberId::NONE;
     let agree = slots.current == slots.old;
     if unknown && agree && slot_accepts {
         return Answer::to(slots.current);
@@ -211,19 +228,14 @@ fn open<A: Family, T: Tables<A>>(rule: &Rule, slots: &Slots, flow: &Flow<'_, A>,
     if unknown && !agree && !slot_accepts && accepts(&rule.old, slots.old.member, tables) {
         return Answer::to(slots.old);
     }
-    let target = if slot_accepts {
-        slots.current
-    } else {
-        rule.current.target(fallback(&rule.current, slots.hash, slots.current.member, tables))
-    };
-    if target.member == MemberId::NONE {
+    if fresh.member == MemberId::NONE {
         return Answer::NO_HEALTHY_MEMBER;
     }
-    if flow.suspend(flow.word(target, 0), 0, tables).is_ok() {
+    if flow.suspend(flow.word(fresh, 0), 0, tables).is_ok() {
         if !slot_accepts {
             tables.count(Event::Fallback);
         }
-        return Answer::to(target);
+        return Answer::to(fresh);
     }
     // Nothing remembers this flow: its next packet will look at the old view.
     if unknown && takes(slots.old) { Answer::to(slots.old) } else { Answer::ENTRY_REFUSED }
