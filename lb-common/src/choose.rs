@@ -341,21 +341,20 @@ fn set_bit(word: u64, start: u32) -> u32 {
     (bit + start) % HEALTH_BITS
 }
 
-/// Whether the flow's datagrams can have reached this member: as its slot's, its old or its
-/// fallback target.
+/// Whether the flow's datagrams can have reached this member at this port: as their slot's, their
+/// old or their fallback target.
 #[inline(always)]
 pub fn could_reach<A: Family, T: Shared>(
     tuple: &Tuple<A>,
     peer: u64,
-    member: MemberId,
+    target: Target,
     rule: &Rule,
     root: &Root,
     tables: &T,
 ) -> bool {
     let Ok(slots) = slots(rule, tuple, peer, root, tables) else { return false };
-    slots.current.member == member
-        || slots.old.member == member
-        || fallback(&rule.current, slots.hash, slots.current.member, tables) == member
+    let fallback = || fallback(&rule.current, slots.hash, slots.current.member, tables);
+    slots.current == target || slots.old == target || rule.current.target(fallback()) == target
 }
 
 #[cfg(test)]

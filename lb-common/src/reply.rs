@@ -9,7 +9,7 @@ use crate::parse::{self, Headers, Segment, TcpFlags};
 use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::track::{Flow, Side};
-use crate::units::MemberId;
+use crate::units::{MemberId, Target};
 use crate::window::Window;
 
 /// How far a member's sequence number may be from what its peer acknowledged last, for the two
@@ -80,10 +80,11 @@ fn datagram<A: Family, T: Tables<A>>(
         direct.touch(&entry, None, Side::Member, tables);
         return Err(Reason::Direct);
     }
+    let answers = Target { member: owner.member, port: direct.key.local_port };
     let key = rule_key(balanced.local, balanced.local_port, balanced.protocol, root);
     let reached = tables
         .rule(&key)
-        .is_some_and(|rule| choose::could_reach(balanced, peer, owner.member, rule, root, tables));
+        .is_some_and(|rule| choose::could_reach(balanced, peer, answers, rule, root, tables));
     if reached { Ok(()) } else { Err(Reason::UdpNotReply) }
 }
 

@@ -4,6 +4,7 @@ use lb_common::abi::Mode;
 use lb_common::hash;
 use lb_common::reason::Reason;
 use lb_common::testkit::{Frame, frame};
+use lb_common::units::Port;
 
 use super::selection::{drawn, hash_of};
 use super::{ACK, RST, SYN, answer, named, query, syn_ack};
@@ -75,6 +76,13 @@ pub(super) fn rows() -> Vec<Case> {
         ),
         case("UDP from a service port whose rule is gone is no reply", lab().with(|map| map.rules.clear()))
             .member(1, named(1), untouched(Reason::UdpNotReply)),
+        case(
+            "a datagram is no reply from a port that the rule sends nothing to yet",
+            lab().with_rule(DNS, |rule| {
+                rule.current.port = Port::new(5354);
+            }),
+        )
+        .member(1, named(1), untouched(Reason::UdpNotReply)),
         case("a reply at the end of its life is left to the kernel, which tells the member", lab())
             .member(1, answer(1).ttl(1), untouched(Reason::ReplyTtlExpired))
             .member(1, answer(1).ttl(0), untouched(Reason::ReplyTtlExpired))
