@@ -61,7 +61,9 @@ impl Subject {
             let values: PerCpuValues<Plain<Counter>> = counters.get(&u32::try_from(index)?, 0)?;
             Ok(values.deref().iter().map(|counter| counter.0.packets).sum())
         };
-        (0..Reason::ALL.len()).map(total).collect()
+        // An older program knows fewer.
+        let known = counters.len() as usize;
+        (0..Reason::ALL.len()).map(|index| if index < known { total(index) } else { Ok(0) }).collect()
     }
 }
 
