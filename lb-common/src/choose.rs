@@ -7,10 +7,10 @@ use crate::abi::sieve::Cell;
 use crate::abi::{AddressFlags, FlowWord, HEALTH_BITS, Root, Rule, View};
 use crate::family::Family;
 use crate::hash::{self, Tuple};
-use crate::parse::{self, Headers, Segment, TcpFlags};
+use crate::parse::{self, Headers, Segment, TcpFlags, UDP};
 use crate::reason::{Event, Reason};
 use crate::tables::{Shared, Tables};
-use crate::track::{Flow, Side, after, proves};
+use crate::track::{Flow, Side, after, near, proves};
 use crate::units::{MemberId, Port, Target};
 use crate::window::Window;
 
@@ -279,6 +279,35 @@ fn established<A: Family, T: Tables<A>>(
         let _ = flow.suspend(word, 0, tables);
     }
     slots.old
+}
+
+/// Where the next packet of an established flow would go. Looks at exceptions, and records, touches
+/// and promotes none: what asks has proven nothing. `seq` is of a segment that the member has sent.
+#[inline(always)]
+pub fn bystander<A: Family, T: Tables<A>>(
+    tuple: &Tuple<A>,
+    seq: u32,
+    rule: &Rule,
+    root: &Root,
+    tables: &T,
+    now: u64,
+) -> Result<Target, Reason> {
+    let peer = hash::peer(&root.hash_key, tuple.peer, tuple.peer_port, tuple.protocol);
+    let slots = slots(rule, tuple, peer, root, tables)?;
+    if tuple.protocol == UDP {
+        return datagram(rule, &slots, tables);
+    }
+    let flow = Flow::new(tuple, peer, rule.life, root, now);
+    if !flow.marked(tables) {
+        return Ok(slots.old);
+    }
+    let found = flow.confirmed(tables).or_else(|| {
+        flow.pending(tables).filter(|entry| {
+            let word = entry.word();
+            word.has(FlowWord::USABLE) || word.has(FlowWord::SEQ_KNOWN) && near(seq, entry.member_seq())
+        })
+    });
+    Ok(found.map_or(slots.old, |entry| entry.word().target()))
 }
 
 #[inline(always)]

@@ -99,7 +99,7 @@ fn of_member<'t, A: Family, F: Window, T: Tables<A>>(
 
 /// The service of a member at this port, if there is one.
 #[inline(always)]
-fn service<A: Family, T: Tables<A>>(
+pub(crate) fn service<A: Family, T: Tables<A>>(
     address: A,
     port: Port,
     protocol: u8,

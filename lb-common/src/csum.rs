@@ -29,6 +29,20 @@ impl Delta {
         Self(self.0 + !old as u64 + new as u64)
     }
 
+    /// Both changes together.
+    #[inline(always)]
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    /// The checksum of what has changed from nothing: of all bytes that were added.
+    #[inline(always)]
+    #[must_use]
+    pub const fn whole(self) -> u16 {
+        self.apply(!0)
+    }
+
     /// The checksum after the changes, from the one before.
     #[inline(always)]
     #[must_use]

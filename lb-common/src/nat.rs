@@ -9,17 +9,27 @@ use crate::window::Window;
 use crate::words::{put_half, put_word};
 
 /// Where the checksum of TCP stands in its header.
-const TCP_CHECKSUM: usize = 16;
+pub(crate) const TCP_CHECKSUM: usize = 16;
 /// Where the checksum of UDP stands in its header.
-const UDP_CHECKSUM: usize = 6;
+pub(crate) const UDP_CHECKSUM: usize = 6;
+
+/// What changes in an IP header.
+#[derive(Debug, Clone, Copy)]
+pub struct NewIp<A: Family = Addr> {
+    /// Source.
+    pub source: A,
+    /// Destination.
+    pub destination: A,
+    /// Hops left.
+    pub ttl: u8,
+    /// The header's checksum, wire order, where it has one.
+    pub checksum: u16,
+}
 
 /// Everything that changes in a frame.
 #[derive(Debug, Clone, Copy)]
 pub struct Rewrite<A: Family = Addr> {
-    pub(crate) source: A,
-    pub(crate) destination: A,
-    pub(crate) ttl: u8,
-    pub(crate) ip_checksum: u16,
+    ip: NewIp<A>,
     transport_at: usize,
     source_port: Port,
     destination_port: Port,
@@ -55,22 +65,24 @@ fn plan<A: Family>(
         .half(h.source_port.word(), source_port.word())
         .half(h.destination_port.word(), destination_port.word());
     let udp = h.is_udp();
-    let l4_checksum = match (udp, h.checksum, transport.apply(h.checksum)) {
+    Rewrite {
+        ip: NewIp { source, destination, ttl, checksum: A::header_checksum(&h.ip, addresses, ttl) },
+        source_port,
+        destination_port,
+        transport_at: A::transport_at(&h.ip),
+        l4_checksum: transport_checksum(h.checksum, transport, udp),
+        udp,
+    }
+}
+
+/// The checksum of a segment or datagram after changes.
+#[inline(always)]
+pub(crate) fn transport_checksum(old: u16, changes: Delta, udp: bool) -> u16 {
+    match (udp, old, changes.apply(old)) {
         (true, 0, _) => 0,
         // RFC 768: a sum of 0 is sent as all ones, 0 means that there is none.
         (true, _, 0) => 0xffff,
         (_, _, sum) => sum,
-    };
-    Rewrite {
-        source,
-        destination,
-        source_port,
-        destination_port,
-        ttl,
-        ip_checksum: A::header_checksum(&h.ip, addresses, ttl),
-        transport_at: A::transport_at(&h.ip),
-        l4_checksum,
-        udp,
     }
 }
 
@@ -84,7 +96,7 @@ impl<A: Family> Rewrite<A> {
         let b: &mut [u8; 4] = frame.view_mut(self.transport_at)?;
         put_half::<0, 4>(b, self.source_port.word());
         put_half::<2, 4>(b, self.destination_port.word());
-        A::write(frame, self)
+        A::write(frame, &self.ip)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the pipeline tells its caller.
 
 use crate::reason::Reason;
+use crate::window::Window;
 
 /// The link-layer way to the next host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +22,14 @@ impl NextHop {
         let link =
             [u32::from_ne_bytes(to), u32::from_ne_bytes([to4, to5, from0, from1]), u32::from_ne_bytes(from)];
         Self { ifindex, link }
+    }
+
+    /// Back to the host on the link that the frame came from; `None` if the frame is too short.
+    #[inline(always)]
+    #[must_use]
+    pub fn back<F: Window>(frame: &F) -> Option<Self> {
+        let (destination, source) = (*frame.view(0)?, *frame.view(6)?);
+        Some(Self::new(frame.ingress(), source, destination))
     }
 }
 

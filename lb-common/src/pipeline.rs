@@ -1,43 +1,87 @@
 //! A packet's way, on one page.
 
-use crate::abi::{AddressFlags, Member, Owner, Reverse, Root, Rule, access};
+use crate::abi::{Owner, Reverse, Root, Rule, access};
 use crate::classify::{self, Way};
 use crate::family::{self, Family};
+use crate::icmp::{self, Icmp};
 use crate::nat::{self, Rewrite};
 use crate::outcome::{Account, Direction, NextHop, Outcome};
 use crate::parse::{Headers, TcpFlags};
 use crate::reason::Reason;
-use crate::tables::{Route, RouteQuery, Tables};
+use crate::tables::Tables;
 use crate::units::{Addr, Addr6};
 use crate::window::Window;
-use crate::{choose, reply, routes};
+use crate::{choose, egress, reply};
 
-/// A program that goes on where the first one, which forwards plain IPv4 and nothing else, ends.
+/// A program that goes on where another one ends, so that this one need not pay for it.
+///
+/// The first forwards plain IPv4 and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Stage {
     /// [`ingress`] for IPv6.
     Ipv6 = 0,
+    /// [`icmp::pass`] for IPv4.
+    Icmp = 1,
+    /// [`icmp::pass`] for IPv6.
+    Icmp6 = 2,
+    /// [`icmp::too_big`] for IPv4.
+    TooBig = 3,
+    /// [`icmp::too_big`] for IPv6.
+    TooBig6 = 4,
 }
 
 impl Stage {
     /// All stages, by number.
-    pub const ALL: &'static [Self] = &[Self::Ipv6];
+    pub const ALL: &'static [Self] = &[Self::Ipv6, Self::Icmp, Self::Icmp6, Self::TooBig, Self::TooBig6];
 
-    /// The stage for a frame that the first program would end with `reason`.
+    /// The stage for a frame that [`ingress`] would end with `reason`.
     #[inline(always)]
     #[must_use]
-    pub fn after<F: Window>(reason: Reason, frame: &F) -> Option<Self> {
-        (reason == Reason::NotIp && family::is_ipv6(frame)).then_some(Self::Ipv6)
+    pub fn after<A: Icmp, F: Window>(reason: Reason, frame: &F) -> Option<Self> {
+        let (stage, right) = if reason == Reason::NotIp {
+            (Self::Ipv6, family::is_ipv6(frame))
+        } else if reason == Reason::NotOurs {
+            (A::STAGE, icmp::is_error::<A, F>(frame))
+        } else if reason == Reason::Protocol || reason == Reason::OwnFrontend {
+            (A::STAGE, icmp::is_icmp::<A, F>(frame))
+        } else {
+            (A::TOO_BIG_STAGE, reason == Reason::TooBig)
+        };
+        right.then_some(stage)
+    }
+
+    /// The stage as plain Rust.
+    pub fn run<F: Window, T: Tables<Addr> + Tables<Addr6>>(
+        self,
+        frame: &mut F,
+        tables: &T,
+        jiffies: u64,
+    ) -> Outcome {
+        match self {
+            Self::Ipv6 => first::<Addr6, F, T>(frame, tables, jiffies),
+            Self::Icmp => icmp::pass::<Addr, F, T>(frame, tables, jiffies),
+            Self::Icmp6 => icmp::pass::<Addr6, F, T>(frame, tables, jiffies),
+            Self::TooBig => icmp::too_big::<Addr, F, T>(frame, tables, jiffies),
+            Self::TooBig6 => icmp::too_big::<Addr6, F, T>(frame, tables, jiffies),
+        }
     }
 }
 
 /// All stages, as the kernel runs them.
 pub fn all<F: Window, T: Tables<Addr> + Tables<Addr6>>(frame: &mut F, tables: &T, jiffies: u64) -> Outcome {
-    let outcome = ingress::<Addr, F, T>(frame, tables, jiffies);
-    match Stage::after(outcome.reason, frame) {
+    first::<Addr, F, T>(frame, tables, jiffies)
+}
+
+fn first<A: Icmp, F: Window, T: Tables<Addr> + Tables<Addr6> + Tables<A>>(
+    frame: &mut F,
+    tables: &T,
+    jiffies: u64,
+) -> Outcome {
+    let outcome = ingress::<A, F, T>(frame, tables, jiffies);
+    match Stage::after::<A, F>(outcome.reason, frame) {
         None => outcome,
-        Some(Stage::Ipv6) => ingress::<Addr6, F, T>(frame, tables, jiffies),
+        Some(stage) => stage.run(frame, tables, jiffies),
     }
 }
 
@@ -92,7 +136,7 @@ fn inbound<A: Family, F: Window, T: Tables<A>>(
         .member(choice.target.member)
         .filter(|member| member.present != 0)
         .ok_or(Reason::MemberUnknown)?;
-    let hop = to_member(headers, member, tables)?;
+    let hop = egress::to_member(&headers.ip, member, tables)?;
     let rewrite = nat::to_member(headers, member.address, choice.target.port, hop.is_some());
     let opened = if choice.opens { choice.target.member.0 } else { 0 };
     let account = Account { stats: rule.stats, direction: Direction::Inbound { opened } };
@@ -122,46 +166,10 @@ fn outbound<A: Family, F: Window, T: Tables<A>>(
     if headers.ip.ttl <= 1 {
         return Err(Reason::ReplyTtlExpired);
     }
-    let query = RouteQuery {
-        source: reverse.address,
-        destination: headers.ip.destination,
-        length: headers.ip.length,
-        protocol: headers.ip.protocol,
-    };
-    let hop = match routes::route(&query, tables) {
-        Route::Hop(hop) => Some(hop),
-        Route::Kernel if tables.address(reverse.address).has(AddressFlags::OWN) => {
-            return Err(Reason::MartianReply);
-        }
-        Route::Kernel => None,
-        Route::Unreachable => return Err(Reason::NoRoute),
-    };
+    let hop = egress::to_client(&headers.ip, reverse.address, tables)?;
     let rewrite = nat::to_client(headers, reverse.address, reverse.port, hop.is_some());
     let account = Account { stats: reverse.stats, direction: Direction::Reply };
     forward(frame, &rewrite, hop, [Reason::ReplyToClient, Reason::ReplyByKernel], account)
-}
-
-/// The stored next hop of a member, else the kernel's; `Ok(None)` leaves the packet to the kernel.
-#[inline(always)]
-fn to_member<A: Family, T: Tables<A>>(
-    headers: &Headers<A>,
-    member: &Member<A>,
-    tables: &T,
-) -> Result<Option<NextHop>, Reason> {
-    if member.ifindex != 0 && u32::from(headers.ip.length) <= member.mtu {
-        return Ok(Some(NextHop::new(member.ifindex, member.destination, member.source)));
-    }
-    let query = RouteQuery {
-        source: headers.ip.source,
-        destination: member.address,
-        length: headers.ip.length,
-        protocol: headers.ip.protocol,
-    };
-    match routes::route(&query, tables) {
-        Route::Hop(hop) => Ok(Some(hop)),
-        Route::Kernel => Ok(None),
-        Route::Unreachable => Err(Reason::NoRoute),
-    }
 }
 
 /// Writes the packet's new headers, and sends it by the next hop if there is one, which is the

@@ -5,6 +5,8 @@
 pub enum Action {
     /// Rewritten, and sent on by us.
     Forward,
+    /// Answered by us, to whoever has sent it, on the link that it came by.
+    Answer,
     /// Given to the kernel: untouched, unless the reason says that it was rewritten.
     Pass,
     /// Gone.
@@ -79,6 +81,15 @@ reasons! {
     27 FromFrontend Drop "A datagram to a frontend that claims to come from a frontend: two members that answer whatever they get would never end."
     28 LinkGroup Pass "In a frame to everybody on the link or to a group."
     29 NeighbourDiscovery Pass "IPv6 neighbour discovery to a frontend; it never left its link, and is the kernel's."
+    30 EchoReply Answer "An echo request to a frontend that takes new connections, answered."
+    31 EchoUnreachable Answer "An echo request to a frontend whose members have all failed their probe; answered that the host is unreachable."
+    32 EchoSilent Drop "An echo request to a frontend that has no rule, or no member that is meant to serve."
+    33 TooBig Answer "Too big for the way on and not to be split; the sender has been told."
+    34 ErrorToMember Forward "An ICMP error about a reply, rewritten and sent to the member that had sent it."
+    35 ErrorToClient Forward "An ICMP error about a client's packet, rewritten and sent to the client."
+    36 ErrorUnknown Drop "An ICMP error to a frontend, about a packet that no rule's member can have sent."
+    37 IcmpLimited Drop "Would have been answered by ICMP, but too many have been in the last moment."
+    38 SourceNoHost Drop "Would have been answered by ICMP, but its source is no address of a single host."
 }
 
 /// Things that are counted beside a packet's way and never change it.

@@ -8,13 +8,9 @@ use crate::hash::{self, Tuple};
 use crate::parse::{self, Headers, Segment, TcpFlags};
 use crate::reason::Reason;
 use crate::tables::Tables;
-use crate::track::{Flow, Side};
+use crate::track::{Flow, NEAR, Side, near};
 use crate::units::{MemberId, Target};
 use crate::window::Window;
-
-/// How far a member's sequence number may be from what its peer acknowledged last, for the two
-/// to belong to one connection: a guess succeeds once in 32,768.
-const NEAR: u32 = 1 << 16;
 
 /// The flow of a member's packet as its peer would address the member itself.
 #[inline(always)]
@@ -113,7 +109,7 @@ fn untouched<A: Family, T: Tables<A>>(direct: &Flow<'_, A>, segment: &Segment, t
         }
         return answers;
     }
-    let near = segment.seq.wrapping_sub(entry.member_seq()).wrapping_add(NEAR) < 2 * NEAR;
+    let near = near(segment.seq, entry.member_seq());
     if near && !segment.flags.has(TcpFlags::SYN | TcpFlags::RST) {
         direct.promote(&entry, segment, Side::Member, tables);
     }

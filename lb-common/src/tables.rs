@@ -4,7 +4,8 @@ use core::ops::Deref;
 
 use crate::abi::sieve::Cell;
 use crate::abi::{
-    AddressFlags, FlowEntry, FlowKey, Member, Owner, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey,
+    AddressFlags, FlowEntry, FlowKey, IcmpState, Member, Owner, Reverse, ReverseKey, Root, RouteTable, Rule,
+    RuleKey,
 };
 use crate::family::Family;
 use crate::outcome::NextHop;
@@ -20,9 +21,12 @@ pub struct Full;
 pub enum Route {
     /// The frame can be sent on right here.
     Hop(NextHop),
-    /// There is a way, but only the kernel can take it: the neighbour has to be asked for, the
-    /// packet is too big for the next link, or the route is a tunnel.
+    /// There is a way, but only the kernel can take it: the neighbour has to be asked for, the route
+    /// is a tunnel, or the packet is longer than the link that it came by takes, because receive
+    /// offloads have merged it from several.
     Kernel,
+    /// The packet is too big for the next link, which takes as many bytes as this.
+    TooBig(u16),
     /// There is none.
     Unreachable,
 }
@@ -58,6 +62,10 @@ pub trait Shared {
     fn mark(&self, bucket: u32) -> u16;
     /// Marks a bucket.
     fn set_mark(&self, bucket: u32, mark: u16);
+    /// What answers by ICMP remember, on this processor.
+    fn icmp(&self) -> IcmpState;
+    /// Changes it.
+    fn set_icmp(&self, state: IcmpState);
     /// Counts something that happened beside a packet's way.
     fn count(&self, event: Event);
 }

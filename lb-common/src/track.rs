@@ -12,6 +12,10 @@ use crate::reason::Event;
 use crate::tables::{Full, Shared, Tables};
 use crate::units::{Addr, Port, Target, Tick};
 
+/// How far a member's sequence number may be from what its peer acknowledged last, for the two
+/// to belong to one connection: a guess succeeds once in 32,768.
+pub const NEAR: u32 = 1 << 16;
+
 /// Which end of a connection a packet comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -159,6 +163,13 @@ pub fn proves(segment: &Segment, entry: &FlowEntry) -> bool {
     entry.word().has(FlowWord::SEQ_KNOWN)
         && segment.flags.0 & (TcpFlags::ACK | TcpFlags::SYN | TcpFlags::RST) == TcpFlags::ACK
         && segment.ack == entry.member_seq()
+}
+
+/// Whether two sequence numbers may be of one connection.
+#[inline(always)]
+#[must_use]
+pub fn near(seq: u32, known: u32) -> bool {
+    seq.wrapping_sub(known).wrapping_add(NEAR) < 2 * NEAR
 }
 
 #[inline(always)]

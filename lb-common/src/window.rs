@@ -11,6 +11,12 @@ pub trait Window {
     /// `N` bytes from `offset` on, to be changed.
     fn view_mut<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]>;
 
+    /// Makes room for `by` bytes before the first one, whatever they are; `None` if there is none.
+    fn grow(&mut self, by: usize) -> Option<()>;
+
+    /// Cuts the frame to its first `to` bytes; `None` if it is shorter.
+    fn cut(&mut self, to: usize) -> Option<()>;
+
     /// Bytes in the frame.
     fn len(&self) -> usize;
 

@@ -7,7 +7,7 @@ use aya_ebpf::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
         BPF_FIB_LKUP_RET_UNSUPP_LWT, bpf_fib_lookup,
     },
-    helpers::generated::bpf_fib_lookup as fib_lookup,
+    helpers::generated::{bpf_check_mtu, bpf_fib_lookup as fib_lookup},
     programs::XdpContext,
 };
 use lb_common::{
@@ -63,11 +63,22 @@ pub(crate) fn ask<A: Fib>(ctx: &XdpContext, query: &RouteQuery<A>) -> Route {
         unsafe { fib_lookup(ctx.ctx.cast(), &raw mut *fib, mem::size_of::<bpf_fib_lookup>() as i32, 0) };
     match answer as u32 {
         BPF_FIB_LKUP_RET_SUCCESS => Route::Hop(NextHop::new(fib.ifindex, fib.dmac, fib.smac)),
-        BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_FRAG_NEEDED | BPF_FIB_LKUP_RET_UNSUPP_LWT => {
-            Route::Kernel
-        }
+        BPF_FIB_LKUP_RET_FRAG_NEEDED if query.length > ingress_mtu(ctx) => Route::Kernel,
+        // SAFETY: the kernel answers so in these bytes with this result (kernel commit e1850ea9bd9e).
+        BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::TooBig(unsafe { fib.__bindgen_anon_1.mtu_result }),
+        BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_UNSUPP_LWT => Route::Kernel,
         _ => Route::Unreachable,
     }
+}
+
+/// The longest packet of the link that the frame came by.
+#[inline(always)]
+fn ingress_mtu(ctx: &XdpContext) -> u16 {
+    let mut mtu = 0;
+    // SAFETY: the context is this run's own; what the helper says of the frame itself does not
+    // matter, and it writes the link's MTU either way.
+    unsafe { bpf_check_mtu(ctx.ctx.cast(), 0, &raw mut mtu, 0, 0) };
+    mtu as u16
 }
 
 /// Makes all bytes zero. Word by word, and `volatile` so that LLVM leaves it at that: it would call a `memset` that goes

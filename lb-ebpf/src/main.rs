@@ -19,7 +19,7 @@ mod window;
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use lb_common::{
-    family::Family,
+    icmp::{self, Icmp},
     outcome::Outcome,
     pipeline::{self, Stage},
     tables::Tables,
@@ -31,30 +31,76 @@ use crate::{tables::KernelTables, window::Frame};
 /// Sees each frame that arrives at an interface of the load balancer, and forwards IPv4.
 #[xdp]
 fn lb_ingress(ctx: XdpContext) -> u32 {
-    let outcome = run::<Addr>(&ctx);
-    if let Some(stage) = Stage::after(outcome.reason, &Frame::new(&ctx)) {
-        tables::enter(stage, &ctx);
-    }
-    finish(&outcome, &ctx)
+    forward::<Addr>(&ctx)
 }
 
-/// Forwards IPv6. A program of its own, so that IPv4 pays nothing for it.
+/// Forwards IPv6. A program of its own, so that IPv4 pays nothing for it; so are those below.
 #[xdp]
 fn lb_ipv6(ctx: XdpContext) -> u32 {
-    finish(&run::<Addr6>(&ctx), &ctx)
+    forward::<Addr6>(&ctx)
+}
+
+/// Answers and forwards ICMP.
+#[xdp]
+fn lb_icmp(ctx: XdpContext) -> u32 {
+    let bytes = window::length(&ctx);
+    finish(
+        &icmp::pass::<Addr, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        bytes,
+        &ctx,
+    )
+}
+
+/// Answers and forwards ICMPv6.
+#[xdp]
+fn lb_icmp6(ctx: XdpContext) -> u32 {
+    let bytes = window::length(&ctx);
+    finish(
+        &icmp::pass::<Addr6, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        bytes,
+        &ctx,
+    )
+}
+
+/// Tells the sender of an IPv4 packet that it is too big.
+#[xdp]
+fn lb_too_big(ctx: XdpContext) -> u32 {
+    let bytes = window::length(&ctx);
+    finish(
+        &icmp::too_big::<Addr, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        bytes,
+        &ctx,
+    )
+}
+
+/// Tells the sender of an IPv6 packet that it is too big.
+#[xdp]
+fn lb_too_big6(ctx: XdpContext) -> u32 {
+    let bytes = window::length(&ctx);
+    finish(
+        &icmp::too_big::<Addr6, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        bytes,
+        &ctx,
+    )
 }
 
 #[inline(always)]
-fn run<'c, A: Family>(ctx: &'c XdpContext) -> Outcome
+fn forward<'c, A: Icmp>(ctx: &'c XdpContext) -> u32
 where
     KernelTables<'c>: Tables<A>,
 {
-    pipeline::ingress::<A, _, _>(&mut Frame::new(ctx), &KernelTables::new(ctx), tables::jiffies())
+    let outcome =
+        pipeline::ingress::<A, _, _>(&mut Frame::new(ctx), &KernelTables::new(ctx), tables::jiffies());
+    if let Some(stage) = Stage::after::<A, _>(outcome.reason, &Frame::new(ctx)) {
+        tables::enter(stage, ctx);
+    }
+    finish(&outcome, window::length(ctx), ctx)
 }
 
+/// Counts the frame with the bytes that it came with.
 #[inline(always)]
-fn finish(outcome: &Outcome, ctx: &XdpContext) -> u32 {
-    counters::record(outcome, window::length(ctx));
+fn finish(outcome: &Outcome, bytes: u64, ctx: &XdpContext) -> u32 {
+    counters::record(outcome, bytes);
     action::of(outcome, ctx)
 }
 

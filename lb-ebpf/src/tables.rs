@@ -14,8 +14,8 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::{
-        self, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, MARK_BITS, MARKS_PER_WORD, MEMBERS,
-        Member, Owner, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats,
+        self, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, IcmpState, MARK_BITS, MARKS_PER_WORD,
+        MEMBERS, Member, Owner, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats,
         SLOTS_PER_WORD, access, sieve,
     },
     pipeline::Stage,
@@ -75,6 +75,8 @@ static PENDING6: LruHashMap<FlowKey<Addr6>, FlowEntry> = LruHashMap::with_max_en
 static CONFIRMED6: HashMap<FlowKey<Addr6>, FlowEntry> = HashMap::with_max_entries(262_144, 0);
 #[map(name = "lb_stages")]
 static STAGES: ProgramArray = ProgramArray::with_max_entries(abi::STAGES, 0);
+#[map(name = "lb_icmp_state")]
+static ICMP: PerCpuArray<IcmpState> = PerCpuArray::with_max_entries(1, 0);
 #[map(name = "lb_reasons")]
 static REASONS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Reason::ALL.len() as u32, 0);
 #[map(name = "lb_events")]
@@ -136,6 +138,19 @@ impl Shared for KernelTables<'_> {
             // SAFETY: the pointer is to a live element of an array map, which is never freed while
             // the program runs; one aligned half-word, so that neighbours are not lost.
             unsafe { (*word)[(bucket % MARKS_PER_WORD) as usize] = mark };
+        }
+    }
+
+    #[inline(always)]
+    fn icmp(&self) -> IcmpState {
+        ICMP.get(0).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn set_icmp(&self, state: IcmpState) {
+        if let Some(place) = ICMP.get_ptr_mut(0) {
+            // SAFETY: this CPU's own element; the program is not preempted by itself.
+            unsafe { *place = state };
         }
     }
 

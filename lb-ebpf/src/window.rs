@@ -1,6 +1,9 @@
 //! The frame, bounds checked against the end that the kernel gives.
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{
+    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
+    programs::XdpContext,
+};
 use lb_common::window::Window;
 
 /// A frame in the driver's memory.
@@ -42,6 +45,25 @@ impl Window for Frame<'_> {
         }
         // SAFETY: as in `view`; `&mut self` excludes any other view.
         Some(unsafe { &mut *(start as *mut [u8; N]) })
+    }
+
+    #[inline(always)]
+    fn grow(&mut self, by: usize) -> Option<()> {
+        // SAFETY: the context is this run's own; `&mut self` says that nobody holds a view, and each
+        // later one asks the context anew where the frame begins.
+        let refused = unsafe { bpf_xdp_adjust_head(self.ctx.ctx, -(by as i32)) };
+        (refused == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn cut(&mut self, to: usize) -> Option<()> {
+        let surplus = self.len() as i32 - to as i32;
+        if surplus < 0 {
+            return None;
+        }
+        // SAFETY: as in `grow`; the new end is not behind the old one.
+        let refused = unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, -surplus) };
+        (refused == 0).then_some(())
     }
 
     #[inline(always)]

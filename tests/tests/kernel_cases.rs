@@ -8,6 +8,8 @@ use lb_tests::lab::{Lab, Topology};
 
 /// A tenth of what the verifier of Linux looks at before it gives up.
 const VERIFIED_INSTRUCTIONS: u32 = 100_000;
+/// Of programs for IPv6: extension headers and longer addresses multiply what comes after them.
+const VERIFIED_INSTRUCTIONS_OF_IPV6: u32 = 400_000;
 
 #[test]
 fn every_row_holds_and_the_flow_tables_are_those_of_the_native_run() {
@@ -45,8 +47,10 @@ fn differences(row: &case::Case, family: Family, kernels: &mut Kernels) -> Optio
 
 #[test]
 fn the_verifier_has_an_easy_time() {
-    let info = kernel::info();
-    let verified = info.verified_instruction_count().unwrap();
-    println!("verified instructions: {verified}; translated bytes: {:?}", info.size_translated());
-    assert!(verified < VERIFIED_INSTRUCTIONS, "{verified} verified instructions");
+    for (program, info) in kernel::infos() {
+        let verified = info.verified_instruction_count().unwrap();
+        println!("{program}: {verified} verified instructions, {:?} bytes", info.size_translated());
+        let most = if program.ends_with('6') { VERIFIED_INSTRUCTIONS_OF_IPV6 } else { VERIFIED_INSTRUCTIONS };
+        assert!(verified < most, "{program}: {verified} verified instructions");
+    }
 }

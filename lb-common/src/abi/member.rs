@@ -44,6 +44,11 @@ impl AddressFlags {
     pub const FRONTEND: Self = Self(1);
     /// The host's own.
     pub const OWN: Self = Self(2);
+    /// Some member of a rule of the frontend takes new connections.
+    pub const SERVES: Self = Self(4);
+    /// No member of the frontend's rules takes new connections, and at least one because it fails its
+    /// probe.
+    pub const DOWN: Self = Self(8);
 
     /// Whether all flags of `other` are set.
     #[inline(always)]
@@ -57,5 +62,12 @@ impl AddressFlags {
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Without the flags of `other`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }

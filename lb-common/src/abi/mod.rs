@@ -5,6 +5,7 @@
 
 mod cell;
 mod flow;
+mod icmp;
 mod member;
 mod reverse;
 mod root;
@@ -14,6 +15,7 @@ pub mod sieve;
 mod stats;
 
 pub use flow::{FlowEntry, FlowKey, FlowWord};
+pub use icmp::IcmpState;
 pub use member::{AddressFlags, Member};
 pub use reverse::{Owner, Reverse, ReverseKey};
 pub use root::Root;
@@ -23,7 +25,7 @@ pub use stats::{Counter, RuleStats};
 
 /// Changes whenever the layout or the meaning of a map changes. User space refuses pinned maps
 /// of another version.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Members in one element of the slot map: an array map rounds its values up to 8 bytes
 /// (`array_map_alloc` in kernel/bpf/arraymap.c), so four labels share one.
@@ -92,6 +94,8 @@ pub mod map {
     pub const CONFIRMED6: &str = "lb_confirmed6";
     /// The program of each [`crate::pipeline::Stage`].
     pub const STAGES: &str = "lb_stages";
+    /// [`super::IcmpState`] of each processor.
+    pub const ICMP: &str = "lb_icmp_state";
     /// A [`super::Counter`] for each [`crate::reason::Reason`].
     pub const REASONS: &str = "lb_reasons";
     /// A count for each [`crate::reason::Event`].
@@ -101,7 +105,7 @@ pub mod map {
     /// New connections by member label.
     pub const MEMBER_STATS: &str = "lb_member_stats";
     /// Every map, in the order in which a reader would ask for them.
-    pub const ALL: [&str; 27] = [
+    pub const ALL: [&str; 28] = [
         ROOT,
         SIEVE,
         RULES,
@@ -125,6 +129,7 @@ pub mod map {
         PENDING6,
         CONFIRMED6,
         STAGES,
+        ICMP,
         REASONS,
         EVENTS,
         RULE_STATS,

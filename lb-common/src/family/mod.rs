@@ -9,7 +9,7 @@ use core::fmt::Debug;
 use core::hash::Hash;
 
 use crate::csum::Delta;
-use crate::nat::Rewrite;
+use crate::nat::NewIp;
 use crate::parse::Ip;
 use crate::reason::Reason;
 use crate::window::Window;
@@ -36,6 +36,9 @@ pub trait Family: Copy + Eq + Ord + Hash + Default + Debug + 'static {
     /// What only this family's header says.
     type Rest: Copy + Debug;
 
+    /// In the Ethernet header.
+    const ETHERTYPE: u16;
+
     /// Reads the header behind an Ethernet header.
     fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason>;
 
@@ -49,9 +52,12 @@ pub trait Family: Copy + Eq + Ord + Hash + Default + Debug + 'static {
     #[must_use]
     fn found(ip: &Ip<Self>, transport: &Transport) -> Ip<Self>;
 
+    /// Whether no router may split the packet.
+    fn stays_whole(ip: &Ip<Self>) -> bool;
+
     /// Writes addresses, hops left and the header's checksum if it has one; `None`, and nothing
     /// written, if the frame is too short.
-    fn write<F: Window>(frame: &mut F, rewrite: &Rewrite<Self>) -> Option<()>;
+    fn write<F: Window>(frame: &mut F, new: &NewIp<Self>) -> Option<()>;
 
     /// The header's checksum with other addresses (their difference) and hops left; 0 where there
     /// is none.

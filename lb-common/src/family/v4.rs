@@ -3,20 +3,21 @@
 use super::{ETH_LEN, Family, GROUP, Transport};
 use crate::csum::Delta;
 use crate::hash::mix;
-use crate::nat::Rewrite;
+use crate::nat::NewIp;
 use crate::parse::Ip;
 use crate::reason::Reason;
 use crate::units::Addr;
 use crate::window::Window;
 use crate::words::{half, put_half, put_word, word};
 
-const ETHERTYPE: u16 = 0x0800;
 /// Bytes of a header without options.
 const LENGTH: usize = 20;
 /// Where the transport header begins, behind a header without options.
 const L4: usize = ETH_LEN + LENGTH;
 /// Version 4, five words of header.
 const NO_OPTIONS: u8 = 0x45;
+/// Don't fragment.
+const WHOLE: u16 = 0x4000;
 /// More fragments, or an offset that is not 0.
 const IS_FRAGMENT: u16 = 0x3fff;
 
@@ -32,10 +33,12 @@ pub struct Rest {
 impl Family for Addr {
     type Rest = Rest;
 
+    const ETHERTYPE: u16 = 0x0800;
+
     #[inline(always)]
     fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason> {
         let b: &[u8; L4] = frame.view(0).ok_or(Reason::Truncated)?;
-        if u16::from_be(half::<12, L4>(b)) != ETHERTYPE {
+        if u16::from_be(half::<12, L4>(b)) != Self::ETHERTYPE {
             return Err(Reason::NotIp);
         }
         if b[0] & GROUP != 0 {
@@ -81,13 +84,18 @@ impl Family for Addr {
     }
 
     #[inline(always)]
-    fn write<F: Window>(frame: &mut F, rewrite: &Rewrite<Self>) -> Option<()> {
+    fn stays_whole(ip: &Ip<Self>) -> bool {
+        ip.rest.fragment & WHOLE != 0
+    }
+
+    #[inline(always)]
+    fn write<F: Window>(frame: &mut F, new: &NewIp<Self>) -> Option<()> {
         // From the hops left to the addresses, around the protocol.
         let b: &mut [u8; 12] = frame.view_mut(ETH_LEN + 8)?;
-        b[0] = rewrite.ttl;
-        put_half::<2, 12>(b, rewrite.ip_checksum);
-        put_word::<4, 12>(b, rewrite.source.word());
-        put_word::<8, 12>(b, rewrite.destination.word());
+        b[0] = new.ttl;
+        put_half::<2, 12>(b, new.checksum);
+        put_word::<4, 12>(b, new.source.word());
+        put_word::<8, 12>(b, new.destination.word());
         Some(())
     }
 

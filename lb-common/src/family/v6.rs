@@ -3,15 +3,13 @@
 use super::{ETH_LEN, Family, GROUP, Transport};
 use crate::csum::Delta;
 use crate::hash::mix;
-use crate::nat::Rewrite;
+use crate::nat::NewIp;
 use crate::parse::{Ip, TCP, UDP};
 use crate::reason::Reason;
 use crate::units::Addr6;
 use crate::window::Window;
 use crate::words::{half, long, put_long};
 
-/// In the Ethernet header.
-const ETHERTYPE: u16 = 0x86dd;
 /// Bytes of the header.
 const LENGTH: u16 = 40;
 /// What follows the header.
@@ -28,7 +26,7 @@ const DESTINATION_OPTIONS: u8 = 60;
 /// Whether the Ethernet header announces IPv6.
 #[inline(always)]
 pub fn is_ipv6<F: Window>(frame: &F) -> bool {
-    frame.view::<2>(ETH_LEN - 2).is_some_and(|ethertype| half::<0, 2>(ethertype) == ETHERTYPE.to_be())
+    frame.view::<2>(ETH_LEN - 2).is_some_and(|ethertype| half::<0, 2>(ethertype) == Addr6::ETHERTYPE.to_be())
 }
 
 /// What only an IPv6 header says, and where the transport header is.
@@ -41,6 +39,8 @@ pub struct Rest {
 
 impl Family for Addr6 {
     type Rest = Rest;
+
+    const ETHERTYPE: u16 = 0x86dd;
 
     #[inline(always)]
     fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason> {
@@ -67,8 +67,8 @@ impl Family for Addr6 {
             return Err(Reason::BadLength);
         }
         let (at, protocol) = match ip.protocol {
-            TCP | UDP => (BEHIND, ip.protocol),
             ICMP if is_neighbour_discovery(frame, ip) => return Err(Reason::NeighbourDiscovery),
+            TCP | UDP | ICMP => (BEHIND, ip.protocol),
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT => {
                 extensions(frame, ip.protocol).resolve()?
             }
@@ -93,11 +93,16 @@ impl Family for Addr6 {
     }
 
     #[inline(always)]
-    fn write<F: Window>(frame: &mut F, rewrite: &Rewrite<Self>) -> Option<()> {
+    fn stays_whole(_: &Ip<Self>) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn write<F: Window>(frame: &mut F, new: &NewIp<Self>) -> Option<()> {
         // From the hops left to the addresses.
         let b: &mut [u8; 33] = frame.view_mut(ETH_LEN + 7)?;
-        b[0] = rewrite.ttl;
-        let ([s0, s1], [d0, d1]) = (rewrite.source.words(), rewrite.destination.words());
+        b[0] = new.ttl;
+        let ([s0, s1], [d0, d1]) = (new.source.words(), new.destination.words());
         put_long::<1, 33>(b, s0);
         put_long::<9, 33>(b, s1);
         put_long::<17, 33>(b, d0);

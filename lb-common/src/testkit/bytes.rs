@@ -28,6 +28,24 @@ impl Window for Bytes {
         self.frame.get_mut(offset..)?.first_chunk_mut()
     }
 
+    fn grow(&mut self, by: usize) -> Option<()> {
+        // A driver leaves at least as much room as XDP_PACKET_HEADROOM of the kernel.
+        const HEADROOM: usize = 256;
+        if by > HEADROOM {
+            return None;
+        }
+        self.frame.splice(0..0, std::iter::repeat_n(0, by));
+        Some(())
+    }
+
+    fn cut(&mut self, to: usize) -> Option<()> {
+        if to > self.frame.len() {
+            return None;
+        }
+        self.frame.truncate(to);
+        Some(())
+    }
+
     fn len(&self) -> usize {
         self.frame.len()
     }

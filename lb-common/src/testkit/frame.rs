@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::sums::{checksum, pseudo_header};
+use crate::family::ETH_LEN;
 use crate::parse::{TCP, TcpFlags, UDP};
 
 /// A frame before it is bytes.
@@ -19,12 +20,16 @@ pub struct Frame {
     source: SocketAddr,
     destination: SocketAddr,
     ttl: u8,
+    service: u8,
+    identification: u16,
     fragment: u16,
     options: Vec<u8>,
     extensions: Vec<(u8, Vec<u8>)>,
     protocol: u8,
     transport: Transport,
     payload: Vec<u8>,
+    /// A packet, and how many bytes behind its IP header are quoted.
+    quote: Option<(Box<Self>, usize)>,
     ip_length: Option<u16>,
     padded_to: usize,
     cut_to: usize,
@@ -34,6 +39,7 @@ pub struct Frame {
 enum Transport {
     Tcp { flags: u8, seq: u32, ack: u32, words: u8 },
     Udp { checksum: bool, length: Option<u16> },
+    Icmp { kind: u8, code: u8, rest: u32 },
     Other,
 }
 
@@ -48,6 +54,13 @@ pub fn tcp(source: &str, destination: &str) -> Frame {
 #[must_use]
 pub fn udp(source: &str, destination: &str) -> Frame {
     frame(source, destination, UDP, Transport::Udp { checksum: true, length: None })
+}
+
+/// A message of ICMP or ICMPv6 with this type and code; the ports of the sockets do not count.
+#[must_use]
+pub fn icmp(source: &str, destination: &str, kind: u8, code: u8) -> Frame {
+    let number = if socket(source).is_ipv4() { ICMP } else { ICMP6 };
+    frame(source, destination, number, Transport::Icmp { kind, code, rest: 0 })
 }
 
 /// A packet of another protocol; its payload is all there is behind the IPv4 header.
@@ -65,12 +78,15 @@ fn frame(source: &str, destination: &str, protocol: u8, transport: Transport) ->
         source: socket(source),
         destination: socket(destination),
         ttl: 64,
+        service: 0,
+        identification: 0x1234,
         fragment: 0x4000,
         options: Vec::new(),
         extensions: Vec::new(),
         protocol,
         transport,
         payload: Vec::new(),
+        quote: None,
         ip_length: None,
         padded_to: 0,
         cut_to: usize::MAX,
@@ -86,11 +102,37 @@ pub fn twin(address: IpAddr) -> IpAddr {
     }
 }
 
+const ICMP: u8 = 1;
+const ICMP6: u8 = 58;
+
+/// Type and code of ICMPv6 (RFC 4443) for those of ICMP, where they mean about the same.
+fn icmp6_of(kind: u8, code: u8) -> (u8, u8) {
+    match (kind, code) {
+        (0, _) => (129, 0),
+        (3, 1) => (1, 3),
+        (3, 3) => (1, 4),
+        (3, 4) => (2, 0),
+        (3, 13) => (1, 1),
+        (5, _) => (137, 0),
+        (8, _) => (128, 0),
+        (11, code) => (3, code),
+        (12, code) => (4, code),
+        (13, _) => (139, 0),
+        _ => panic!("ICMP type {kind} code {code} has no twin here"),
+    }
+}
+
 fn socket(text: &str) -> SocketAddr {
     text.parse().unwrap_or_else(|_| panic!("{text} is no socket such as 10.0.1.11:8080 or [fd00::1]:80"))
 }
 
 impl Frame {
+    /// Source and destination.
+    #[must_use]
+    pub fn sockets(&self) -> [SocketAddr; 2] {
+        [self.source, self.destination]
+    }
+
     /// Another source.
     #[must_use]
     pub fn from(mut self, source: &str) -> Self {
@@ -116,6 +158,11 @@ impl Frame {
             self.padded_to += LONGER;
         }
         self.cut_to = self.cut_to.saturating_add(LONGER);
+        self.quote = self.quote.map(|(packet, behind)| (Box::new(packet.in_ipv6()), behind));
+        if let Transport::Icmp { kind, code, .. } = &mut self.transport {
+            self.protocol = ICMP6;
+            (*kind, *code) = icmp6_of(*kind, *code);
+        }
         self
     }
 
@@ -137,6 +184,20 @@ impl Frame {
     #[must_use]
     pub fn one_hop_on(mut self) -> Self {
         self.ttl -= 1;
+        self
+    }
+
+    /// Type of service of IPv4.
+    #[must_use]
+    pub fn service(mut self, service: u8) -> Self {
+        self.service = service;
+        self
+    }
+
+    /// Identification of IPv4.
+    #[must_use]
+    pub fn identification(mut self, identification: u16) -> Self {
+        self.identification = identification;
         self
     }
 
@@ -191,6 +252,33 @@ impl Frame {
         if let Transport::Udp { length, .. } = &mut self.transport {
             *length = Some(new);
         }
+        self
+    }
+
+    /// Type and code of an ICMP message.
+    #[must_use]
+    pub fn kind(mut self, new: u8, new_code: u8) -> Self {
+        if let Transport::Icmp { kind, code, .. } = &mut self.transport {
+            (*kind, *code) = (new, new_code);
+        }
+        self
+    }
+
+    /// The last word of an ICMP header: identifier and sequence number, or MTU.
+    #[must_use]
+    pub fn rest(mut self, new: u32) -> Self {
+        if let Transport::Icmp { rest, .. } = &mut self.transport {
+            *rest = new;
+        }
+        self
+    }
+
+    /// Another packet follows the ICMP header: its IP header without options, and so many bytes behind
+    /// that, as far as there are so many and the longest error has room for them (RFC 1812, section
+    /// 4.3.2.3; RFC 4443, section 2.4).
+    #[must_use]
+    pub fn quoting(mut self, packet: &Self, behind: usize) -> Self {
+        self.quote = Some((Box::new(packet.clone()), behind));
         self
     }
 
@@ -281,9 +369,10 @@ impl Frame {
     fn ipv4_header(&self, payload: usize) -> Vec<u8> {
         let header = 20 + self.options.len();
         let length = self.ip_length.unwrap_or(word(header + payload));
-        let mut bytes = vec![0x40 | u8::try_from(header / 4).expect("at most 40 bytes of options"), 0];
+        let mut bytes =
+            vec![0x40 | u8::try_from(header / 4).expect("at most 40 bytes of options"), self.service];
         bytes.extend(length.to_be_bytes());
-        bytes.extend([0x12, 0x34]);
+        bytes.extend(self.identification.to_be_bytes());
         bytes.extend(self.fragment.to_be_bytes());
         bytes.extend([self.ttl, self.protocol, 0, 0]);
         bytes.extend(self.addresses());
@@ -342,8 +431,28 @@ impl Frame {
                 bytes[6..8].copy_from_slice(&sum.to_be_bytes());
                 bytes
             }
+            Transport::Icmp { kind, code, rest } => {
+                let mut bytes = vec![kind, code, 0, 0];
+                bytes.extend(rest.to_be_bytes());
+                bytes.extend(self.quoted());
+                bytes.extend(&self.payload);
+                let sum = match self.source {
+                    SocketAddr::V4(_) => checksum(&bytes, 0),
+                    SocketAddr::V6(_) => self.transport_checksum(&bytes),
+                };
+                bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+                bytes
+            }
             Transport::Other => self.payload.clone(),
         }
+    }
+
+    fn quoted(&self) -> Vec<u8> {
+        let Some((packet, behind)) = &self.quote else { return Vec::new() };
+        let (header, longest) = if packet.source.is_ipv4() { (20, 548) } else { (40, 1232) };
+        let bytes = Self { padded_to: 0, cut_to: usize::MAX, ..(**packet).clone() }.bytes();
+        let quote = bytes[ETH_LEN..].iter().take(header + behind.min(&(longest - header)));
+        quote.copied().collect()
     }
 
     fn transport_checksum(&self, segment: &[u8]) -> u16 {

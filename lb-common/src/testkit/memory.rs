@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::abi::{
-    AddressFlags, FlowEntry, FlowKey, FlowWord, Member, Owner, ROUTE_TABLES, Reverse, ReverseKey, Root,
-    RouteTable, Rule, RuleKey, access, sieve,
+    AddressFlags, FlowEntry, FlowKey, FlowWord, IcmpState, Member, Owner, ROUTE_TABLES, Reverse, ReverseKey,
+    Root, RouteTable, Rule, RuleKey, access, sieve,
 };
 use crate::family::Family;
 use crate::reason::Event;
@@ -31,6 +31,7 @@ pub struct Memory {
     pub v6: FamilyMemory<Addr6>,
     marks: RefCell<BTreeMap<u32, u16>>,
     events: [StdCell<u64>; Event::ALL.len()],
+    icmp: StdCell<IcmpState>,
 }
 
 /// The tables of one family.
@@ -54,8 +55,10 @@ pub struct FamilyMemory<A> {
     pub routes: BTreeMap<A, Route>,
     /// What the kernel says of any other destination.
     pub default_route: Route,
-    /// Longest packet that [`Route::Hop`] takes.
-    pub route_mtu: u16,
+    /// Longest packet that a link takes, on either side.
+    pub link_mtu: u16,
+    /// Routes to these take shorter ones.
+    pub narrow: BTreeMap<A, u16>,
     /// Proven exceptions.
     pub confirmed: Flows<A>,
     /// Exceptions that await their proof.
@@ -74,7 +77,8 @@ impl<A: Family> Default for FamilyMemory<A> {
             compiled: [RouteTable::default(); ROUTE_TABLES],
             routes: BTreeMap::new(),
             default_route: Route::Unreachable,
-            route_mtu: u16::MAX,
+            link_mtu: u16::MAX,
+            narrow: BTreeMap::new(),
             confirmed: Flows::new(1024, WhenFull::Refuse),
             pending: Flows::new(1024, WhenFull::EvictOldest),
         }
@@ -92,6 +96,7 @@ impl Default for Memory {
             v6: FamilyMemory::default(),
             marks: RefCell::default(),
             events: Default::default(),
+            icmp: StdCell::default(),
         }
     }
 }
@@ -190,6 +195,14 @@ impl Shared for Memory {
         self.marks.borrow_mut().insert(bucket, mark);
     }
 
+    fn icmp(&self) -> IcmpState {
+        self.icmp.get()
+    }
+
+    fn set_icmp(&self, state: IcmpState) {
+        self.icmp.set(state);
+    }
+
     fn count(&self, event: Event) {
         let count = &self.events[event as usize];
         count.set(count.get() + 1);
@@ -252,9 +265,11 @@ impl<A: Stored> Tables<A> for Memory {
 
     fn kernel_route(&self, query: &RouteQuery<A>) -> Route {
         let tables = A::tables(self);
+        let mtu = tables.narrow.get(&query.destination).copied().unwrap_or(tables.link_mtu);
         match tables.routes.get(&query.destination).copied().unwrap_or(tables.default_route) {
-            Route::Hop(_) if query.length > tables.route_mtu => Route::Kernel,
-            route @ (Route::Hop(_) | Route::Kernel | Route::Unreachable) => route,
+            Route::Hop(_) if query.length > tables.link_mtu => Route::Kernel,
+            Route::Hop(_) if query.length > mtu => Route::TooBig(mtu),
+            route @ (Route::Hop(_) | Route::Kernel | Route::TooBig(_) | Route::Unreachable) => route,
         }
     }
 }

@@ -3,6 +3,9 @@
 use crate::family::ETH_LEN;
 use crate::parse::{TCP, UDP};
 
+const ICMP: u8 = 1;
+const ICMP6: u8 = 58;
+
 /// The Internet checksum (RFC 1071) of some bytes, in host order, on top of a sum.
 #[must_use]
 pub fn checksum(bytes: &[u8], sum: u32) -> u16 {
@@ -21,11 +24,11 @@ pub fn checksum(bytes: &[u8], sum: u32) -> u16 {
 pub struct Sums {
     /// Of the IPv4 header; IPv6 has none.
     pub ip: bool,
-    /// Of TCP or UDP; a datagram without one is accepted (RFC 768).
+    /// Of TCP, UDP or ICMP; a datagram without one is accepted (RFC 768).
     pub transport: bool,
 }
 
-/// Looks at an Ethernet frame with IP; `None` unless it holds whole headers of TCP or UDP. IPv6
+/// Looks at an Ethernet frame with IP; `None` unless it holds whole headers of TCP, UDP or ICMP. IPv6
 /// extension headers are followed as far as they have the common form (RFC 6564).
 #[must_use]
 pub fn sums(frame: &[u8]) -> Option<Sums> {
@@ -35,6 +38,18 @@ pub fn sums(frame: &[u8]) -> Option<Sums> {
         6 => sums_of_ipv6(ip),
         _ => None,
     }
+}
+
+/// The sums of the packet that an ICMP error in a frame quotes, if it quotes all of it.
+#[must_use]
+pub fn quoted_sums(frame: &[u8]) -> Option<Sums> {
+    let headers = match frame.get(ETH_LEN)? >> 4 {
+        4 => 28,
+        6 => 48,
+        _ => return None,
+    };
+    // The end of the error's own headers stands where a frame has its link header.
+    sums(frame.get(headers..)?)
 }
 
 fn sums_of_ipv4(ip: &[u8]) -> Option<Sums> {
@@ -60,14 +75,17 @@ fn sums_of_ipv6(ip: &[u8]) -> Option<Sums> {
 fn transport_sum(transport: &[u8], addresses: &[u8], protocol: u8) -> Option<bool> {
     let least = match protocol {
         TCP => 20,
-        UDP => 8,
+        UDP | ICMP | ICMP6 => 8,
         _ => return None,
     };
     if transport.len() < least {
         return None;
     }
     let without = protocol == UDP && transport[6..8] == [0, 0];
-    let pseudo = pseudo_header(addresses, protocol, transport.len());
+    let pseudo = match protocol {
+        ICMP => 0,
+        _ => pseudo_header(addresses, protocol, transport.len()),
+    };
     Some(without || checksum(transport, pseudo) == 0)
 }
 
@@ -95,6 +113,23 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 1;
             assert_eq!(sums(&bad), Some(expected), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn an_error_and_what_it_quotes_have_sums_of_their_own() {
+        for (router, client, frontend) in [
+            ("192.0.2.1:0", "198.51.100.2:40000", "203.0.113.10:80"),
+            ("[2001:db8::1]:0", "[2001:db8::2]:40000", "[2001:db8:f::10]:80"),
+        ] {
+            let quote = frame::tcp(frontend, client);
+            let good = frame::icmp(router, frontend, 3, 4).quoting(&quote, usize::MAX).bytes();
+            assert_eq!(sums(&good), Some(Sums { ip: true, transport: true }));
+            assert_eq!(quoted_sums(&good), Some(Sums { ip: true, transport: true }));
+            let mut bad = good.clone();
+            *bad.last_mut().expect("is not empty") ^= 1;
+            assert_eq!(sums(&bad), Some(Sums { ip: true, transport: false }));
+            assert_eq!(quoted_sums(&bad), Some(Sums { ip: true, transport: false }));
         }
     }
 

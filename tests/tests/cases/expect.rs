@@ -51,6 +51,8 @@ pub(crate) struct Expect {
     address: Option<&'static str>,
     /// The reply goes by the gateway on this member's link, rather than straight to the client.
     gateway: Option<u16>,
+    /// Leaves in place of what came in, but for the link and a hop.
+    instead: Option<Box<Frame>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +60,8 @@ enum End {
     Untouched,
     Member(u16),
     Client,
+    /// To whoever has sent it.
+    Sender,
 }
 
 /// Rewritten and sent to a member.
@@ -90,6 +94,21 @@ pub(crate) fn to_client_by_kernel() -> Expect {
     Expect::new(Reason::ReplyByKernel, End::Client)
 }
 
+/// Answered to whoever has sent it.
+pub(crate) fn answered(reason: Reason, answer: Frame) -> Expect {
+    Expect { instead: Some(Box::new(answer)), ..Expect::new(reason, End::Sender) }
+}
+
+/// An ICMP error for a member, and what becomes of it.
+pub(crate) fn error_to_member(label: u16, error: Frame) -> Expect {
+    Expect { instead: Some(Box::new(error)), ..Expect::new(Reason::ErrorToMember, End::Member(label)) }
+}
+
+/// An ICMP error for the client, and what becomes of it.
+pub(crate) fn error_to_client(error: Frame) -> Expect {
+    Expect { instead: Some(Box::new(error)), ..Expect::new(Reason::ErrorToClient, End::Client) }
+}
+
 /// Passed or dropped, and not a byte changed.
 pub(crate) fn untouched(reason: Reason) -> Expect {
     Expect::new(reason, End::Untouched)
@@ -106,6 +125,7 @@ impl Expect {
             port: WEB.port,
             address: None,
             gateway: None,
+            instead: None,
         }
     }
 
@@ -134,6 +154,12 @@ impl Expect {
         self
     }
 
+    /// The kernel sends it.
+    pub(crate) fn by_kernel(mut self, reason: Reason) -> Self {
+        self.reason = reason;
+        self
+    }
+
     /// This happens beside.
     pub(crate) fn and(mut self, event: Event) -> Self {
         self.events.push(event);
@@ -159,7 +185,9 @@ impl Expect {
         let mut stats = RuleStats::default();
         let mut opened = BTreeMap::new();
         match self.end {
-            End::Untouched => {}
+            // Errors are in no rule's statistics.
+            _ if self.instead.is_some() => {}
+            End::Untouched | End::Sender => {}
             End::Member(label) => {
                 stats.inbound = counter;
                 if self.opens {
@@ -185,21 +213,25 @@ impl Expect {
             Action::Drop => Verdict::Drop,
             Action::Pass => Verdict::Pass,
             Action::Forward if self.egress() == ingress => Verdict::Transmit,
-            Action::Forward => Verdict::Redirect,
+            Action::Forward | Action::Answer => Verdict::Redirect,
         }
     }
 
     fn egress(&self) -> u32 {
         match self.end {
             End::Member(label) => CLIENT_LINK + u32::from(self.gateway.unwrap_or(label)),
-            End::Client | End::Untouched => CLIENT_LINK + u32::from(self.gateway.unwrap_or(0)),
+            End::Client | End::Sender | End::Untouched => CLIENT_LINK + u32::from(self.gateway.unwrap_or(0)),
         }
     }
 
     fn output(&self, input: &Frame) -> Frame {
-        let frame = input.clone();
+        const US: [u8; 6] = [2, 0, 0, 0, 0, 1];
+        const SENDER: [u8; 6] = [2, 0, 0, 0, 0, 2];
+        let frame = self.instead.as_deref().unwrap_or(input).clone();
         let rewritten = match self.end {
             End::Untouched => return frame,
+            End::Sender => return frame.link(US, SENDER),
+            End::Member(_) | End::Client if self.instead.is_some() => frame,
             End::Member(label) => match self.address {
                 Some(socket) => frame.to(socket),
                 None => frame.to(&member_socket(label, self.port)),
@@ -214,7 +246,7 @@ impl Expect {
             (Some(label), _) | (None, End::Member(label)) => {
                 (member(label).source, member(label).destination)
             }
-            (None, End::Client | End::Untouched) => ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]),
+            (None, End::Client | End::Sender | End::Untouched) => (US, SENDER),
         };
         rewritten.one_hop_on().link(source, destination)
     }

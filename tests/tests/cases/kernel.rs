@@ -10,7 +10,7 @@ use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie};
 use aya::programs::{ProgramInfo, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_common::abi::{
-    AccessKey, Counter, FlowKey, FlowWord, MARKS_PER_WORD, Member, RuleStats, SLOTS_PER_WORD, map,
+    AccessKey, Counter, FlowKey, FlowWord, IcmpState, MARKS_PER_WORD, Member, RuleStats, SLOTS_PER_WORD, map,
 };
 use lb_common::reason::{Event, Reason};
 use lb_common::testkit::frame::twin;
@@ -18,13 +18,18 @@ use lb_common::units::{Addr, Addr6, MemberId, Tick};
 use lb_ctl::state::{self, FamilyState, MapState, Stored};
 use lb_tests::lab::Lab;
 use rtnetlink::RouteMessageBuilder;
-use rtnetlink::packet_route::{neighbour::NeighbourState, route::RouteType};
+use rtnetlink::packet_route::{
+    neighbour::NeighbourState,
+    route::{RouteAttribute, RouteMetric, RouteScope, RouteType},
+};
 
 use super::case::{Executor, FlowTables};
 use super::expect::{Seen, Verdict};
-use super::world::{CLIENT_LINK, MEMBERS, SERVICES, World, member};
+use super::world::{CLIENT_LINK, MEMBERS, NARROW, NARROW_MTU, SERVICES, World, address, member};
 
 const PROGRAM: &str = "lb_ingress";
+/// linux/rtnetlink.h
+const RTAX_MTU: u32 = 2;
 const BPF_MAP_TYPE_HASH: u32 = 1;
 const BPF_MAP_TYPE_LRU_HASH: u32 = 9;
 
@@ -98,6 +103,21 @@ pub(crate) fn prepare(lab: &Lab) -> anyhow::Result<()> {
                 neighbour.replace().execute().await?;
             }
         }
+        let narrow = NARROW.map(|(interface, socket)| (interface, address(socket)));
+        for (interface, host) in
+            narrow.into_iter().flat_map(|(link, host)| [(link, host), (link, twin(host))])
+        {
+            // A locked metric is what the kernel's look-up goes by (`ip_mtu_from_fib_result`).
+            let metrics = vec![RouteMetric::Mtu(NARROW_MTU.into()), RouteMetric::Lock(1 << RTAX_MTU)];
+            let length = if host.is_ipv4() { 32 } else { 128 };
+            let mut narrow = RouteMessageBuilder::<IpAddr>::new()
+                .destination_prefix(host, length)?
+                .output_interface(interface)
+                .scope(if host.is_ipv4() { RouteScope::Link } else { RouteScope::Universe })
+                .build();
+            narrow.attributes.push(RouteAttribute::Metrics(metrics));
+            handle.route().add(narrow).execute().await?;
+        }
         let unreachable = RouteMessageBuilder::<Ipv6Addr>::new()
             .destination_prefix(ipv6(twin([192, 0, 2, 200].into())), 128)
             .kind(RouteType::Unreachable);
@@ -115,11 +135,14 @@ fn ipv6(address: IpAddr) -> Ipv6Addr {
     address
 }
 
-/// What the verifier says of the program.
-pub(crate) fn info() -> ProgramInfo {
+/// What the verifier says of each program.
+pub(crate) fn infos() -> Vec<(String, ProgramInfo)> {
     let mut ebpf = load(&World::lab());
-    let program: &mut Xdp = ebpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
-    program.info().unwrap()
+    let loaded = ebpf.programs_mut().filter_map(|(name, program)| {
+        let program: &mut Xdp = program.try_into().unwrap();
+        Some((name.to_owned(), program.info().ok()?))
+    });
+    loaded.collect()
 }
 
 fn load(world: &World) -> Ebpf {
@@ -182,6 +205,11 @@ impl Kernel {
         self.write_hash(map::PENDING, &raw::<Addr>(&world.pending));
         self.write_hash(map::CONFIRMED6, &raw::<Addr6>(&world.confirmed));
         self.write_hash(map::PENDING6, &raw::<Addr6>(&world.pending));
+        let icmp = IcmpState { answers: world.answers, ..IcmpState::default() };
+        let mut states: PerCpuArray<_, Wire<IcmpState>> =
+            self.ebpf.map_mut(map::ICMP).unwrap().try_into().unwrap();
+        let every = states.get(&0, 0).unwrap().iter().map(|_| Wire(icmp)).collect::<Vec<_>>();
+        states.set(0, every.try_into().unwrap(), 0).unwrap();
         self.counted = self.count();
     }
 

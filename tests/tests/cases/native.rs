@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{Counter, FlowEntry, FlowWord, RuleStats};
+use lb_common::abi::{Counter, FlowEntry, FlowWord, IcmpState, RuleStats};
 use lb_common::outcome::{Account, Direction, NextHop};
 use lb_common::pipeline;
 use lb_common::reason::{Action, Event};
@@ -14,7 +14,7 @@ use lb_ctl::state::{FamilyState, FlowKey, MapState, Stored};
 
 use super::case::{Executor, FlowTables};
 use super::expect::{Seen, Verdict};
-use super::world::{CLIENT_LINK, MEMBERS, MTU, World, address, member, member_socket};
+use super::world::{CLIENT_LINK, MEMBERS, MTU, NARROW, NARROW_MTU, World, address, member, member_socket};
 
 /// Some moment: the worlds' clocks stand still.
 const JIFFIES: u64 = 0x1_2345_6789;
@@ -28,6 +28,7 @@ impl Native {
         let mut tables = Memory::default();
         tables.v4 = family(world);
         tables.v6 = family(world);
+        tables.set_icmp(IcmpState { answers: world.answers, ..IcmpState::default() });
         for (bucket, mark) in world.marks() {
             tables.set_mark(bucket, mark);
         }
@@ -45,7 +46,7 @@ fn family<A: Stored>(world: &World) -> FamilyMemory<A> {
             Some(room) => Flows::new(room as usize, WhenFull::Refuse),
             None => Flows::new(1024, WhenFull::EvictOldest),
         },
-        route_mtu: MTU,
+        link_mtu: MTU,
         default_route: client_hop(),
         ..FamilyMemory::default()
     };
@@ -61,6 +62,11 @@ fn family<A: Stored>(world: &World) -> FamilyMemory<A> {
     route("198.51.100.77:0", Route::Kernel);
     route("10.0.3.99:0", Route::Kernel);
     route("192.0.2.200:0", Route::Unreachable);
+    for (_, host) in NARROW {
+        let address = address(host);
+        let addresses = [address, twin(address)].into_iter().filter_map(A::of);
+        tables.narrow.extend(addresses.map(|address| (address, NARROW_MTU)));
+    }
     fill(&tables.confirmed, &world.confirmed);
     fill(&tables.pending, &world.pending);
     tables
@@ -128,7 +134,7 @@ impl Executor for Native {
                 Action::Drop => Verdict::Drop,
                 Action::Pass => Verdict::Pass,
                 Action::Forward if outcome.egress == ingress => Verdict::Transmit,
-                Action::Forward => Verdict::Redirect,
+                Action::Forward | Action::Answer => Verdict::Redirect,
             },
             reasons: BTreeMap::from([(outcome.reason, counter)]),
             events: events.filter(|(_, count)| *count > 0).collect(),

@@ -31,6 +31,10 @@ pub(crate) const MARK_LIFE: u16 = 250;
 /// Index of the interface towards the client; member n has the n-th after it.
 pub(crate) const CLIENT_LINK: u32 = 100;
 pub(crate) const MTU: u16 = 1500;
+/// Hosts behind a link that takes less, on the side of the clients and on that of member 3.
+pub(crate) const NARROW: [(u32, &str); 2] =
+    [(CLIENT_LINK, "198.51.100.66:40000"), (CLIENT_LINK + 3, "10.0.3.66:8080")];
+pub(crate) const NARROW_MTU: u16 = 1400;
 
 /// A frontend port, and where its members listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +106,8 @@ pub(crate) struct World {
     pub(crate) pending: BTreeMap<FlowKey, (FlowWord, u32)>,
     /// Peers that are marked: address, port, protocol.
     marks: BTreeMap<(IpAddr, Port, u8), u16>,
+    /// Answers by ICMP that every processor has given in this tick.
+    pub(crate) answers: u32,
     /// Flows that `confirmed` has room for.
     pub(crate) confirmed_room: u32,
     /// Flows that `pending` has room for and then refuses; it forgets the oldest otherwise.
@@ -142,6 +148,7 @@ impl World {
             confirmed: BTreeMap::new(),
             pending: BTreeMap::new(),
             marks: BTreeMap::new(),
+            answers: 0,
             confirmed_room: 64,
             pending_room: None,
         };
@@ -240,6 +247,29 @@ impl World {
     /// The web rule's list judges new flows alone.
     pub(crate) fn for_new_flows(self) -> Self {
         self.with_rule(WEB, |rule| rule.access |= access::NEW_FLOWS)
+    }
+
+    /// What a frontend's address says of its members.
+    pub(crate) fn health_of(self, frontend: &str, flags: AddressFlags) -> Self {
+        let address = address(frontend);
+        self.with(|map| {
+            let known = map.addresses.get_mut(&address).unwrap();
+            *known = known.with(flags);
+        })
+    }
+
+    /// The member moved to another address, whose stored next hop takes as many bytes.
+    pub(crate) fn moved(self, label: u16, to: &str, mtu: u16) -> Self {
+        let address = address(to);
+        self.with(|map| {
+            let member = map.members.get_mut(&MemberId(label)).unwrap();
+            (member.address, member.mtu) = (address, mtu.into());
+        })
+    }
+
+    pub(crate) fn answered(mut self, answers: u32) -> Self {
+        self.answers = answers;
+        self
     }
 
     /// A proven exception of a web client, and its mark.

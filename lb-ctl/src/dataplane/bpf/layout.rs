@@ -4,8 +4,8 @@ use std::path::Path;
 
 use aya::maps::{Array, Map, MapData, MapInfo};
 use lb_common::abi::{
-    ABI_VERSION, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, MARK_BITS, MARKS_PER_WORD, MEMBERS,
-    Member, Owner, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats,
+    ABI_VERSION, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, IcmpState, MARK_BITS, MARKS_PER_WORD,
+    MEMBERS, Member, Owner, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats,
     SLOTS_PER_WORD, STAGES, map, sieve,
 };
 use lb_common::reason::{Event, Reason};
@@ -59,6 +59,7 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
         sized(map::PENDING6, size_of::<FlowKey<Addr6>>(), entry, limits.pending),
         sized(map::CONFIRMED6, size_of::<FlowKey<Addr6>>(), entry, limits.confirmed),
         fixed(map::STAGES, 4, 4, STAGES),
+        fixed(map::ICMP, 4, size_of::<IcmpState>(), 1),
         fixed(map::REASONS, 4, size_of::<Counter>(), reasons),
         fixed(map::EVENTS, 4, 8, events),
         sized(map::RULE_STATS, 4, size_of::<RuleStats>(), limits.rules),

@@ -36,6 +36,10 @@ const INGRESS: &str = "lb_ingress";
 const fn program_of(stage: Stage) -> &'static str {
     match stage {
         Stage::Ipv6 => "lb_ipv6",
+        Stage::Icmp => "lb_icmp",
+        Stage::Icmp6 => "lb_icmp6",
+        Stage::TooBig => "lb_too_big",
+        Stage::TooBig6 => "lb_too_big6",
     }
 }
 /// Tells the time.

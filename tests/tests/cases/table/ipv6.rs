@@ -1,5 +1,6 @@
 //! What IPv6 has of its own; every other row is run in both families.
 
+use lb_common::abi::AddressFlags;
 use lb_common::reason::Reason;
 use lb_common::testkit::{Frame, frame};
 
@@ -19,6 +20,8 @@ const OWN: &str = "198.51.100.1:443";
 
 pub(super) fn rows() -> Vec<Case> {
     let lab = World::lab;
+    let serving = || lab().health_of(WEB.frontend, AddressFlags::SERVES);
+    let ping = || frame::icmp(CLIENT, WEB.frontend, 8, 0);
     let rows = vec![
         case("extension headers are passed over on the way to the transport header", lab())
             .client(syn().extension(HOP_BY_HOP, &PADDING), opens(1))
@@ -54,8 +57,16 @@ pub(super) fn rows() -> Vec<Case> {
         case("what claims to be neighbour discovery and has come over a router is dropped", lab())
             .client(discovery(135, 254), untouched(Reason::Protocol)),
         case("other ICMPv6 to a frontend is dropped", lab())
-            .client(discovery(128, 255), untouched(Reason::Protocol))
-            .client(frame::other(CLIENT, WEB.frontend, ICMP).ttl(255), untouched(Reason::Protocol)),
+            .client(discovery(130, 255), untouched(Reason::Protocol))
+            .client(frame::other(CLIENT, WEB.frontend, ICMP).ttl(255), untouched(Reason::BadLength)),
+        case("an echo request behind extension headers is another protocol", lab()).client(
+            frame::icmp(CLIENT, WEB.frontend, 8, 0).extension(DESTINATION, &PADDING),
+            untouched(Reason::Protocol),
+        ),
+        case("who is no single host gets no answer in IPv6", serving())
+            .client(ping().from("[ff02::1]:0"), untouched(Reason::SourceNoHost))
+            .client(ping().from("[::]:0"), untouched(Reason::SourceNoHost))
+            .client(ping().from("[::1]:0"), untouched(Reason::SourceNoHost)),
         case("a frontend that is the host's own passes fragments and ICMPv6", lab())
             .client(data().to(OWN).extension(FRAGMENT, &PADDING), untouched(Reason::OwnFrontend))
             .client(frame::other(CLIENT, OWN, ICMP), untouched(Reason::OwnFrontend)),

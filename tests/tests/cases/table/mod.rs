@@ -5,6 +5,8 @@ mod access;
 mod affinity;
 mod direct;
 mod exceptions;
+mod icmp;
+mod icmp_errors;
 mod ipv6;
 mod life;
 mod replies;
@@ -43,6 +45,8 @@ pub(crate) fn all() -> Vec<Case> {
         shapes::rows(),
         ipv6::rows(),
         access::rows(),
+        icmp::rows(),
+        icmp_errors::rows(),
     ]
     .into_iter()
     .flatten()

@@ -97,7 +97,7 @@ pub(super) fn rows() -> Vec<Case> {
             answer(1).to(UNKNOWN_NEIGHBOUR).ttl(2),
             to_client_by_kernel(),
         ),
-        case("a reply too big for the next link is rewritten and left to the kernel", lab()).member(
+        case("a reply longer than came by the link is several that were merged, which only the kernel can part", lab()).member(
             1,
             answer(1).payload(&[7; 1461]),
             to_client_by_kernel(),

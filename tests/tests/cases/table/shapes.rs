@@ -64,7 +64,6 @@ pub(super) fn rows() -> Vec<Case> {
         case("the reserved bit beside the fragment flags is nobody's business", lab())
             .client(data().fragment(0xc000), to_member(1))
             .in_ipv4(),
-        case("ICMP to a frontend is dropped", lab()).client(icmp(FRONTEND), untouched(Reason::Protocol)),
         case("S-RULE-9, S-PROTO-1: GRE, ESP, AH and SCTP to a frontend are dropped", lab())
             .client(frame::other(CLIENT, FRONTEND, 47), untouched(Reason::Protocol))
             .client(frame::other(CLIENT, FRONTEND, 50), untouched(Reason::Protocol))
@@ -104,8 +103,11 @@ pub(super) fn rows() -> Vec<Case> {
         case("a packet as long as the link allows is sent on", lab())
             .client(data().payload(&[1; 1460]), to_member(1))
             .in_ipv4(),
-        case("a longer one is rewritten and left to the kernel, which tells the client", lab())
-            .client(data().payload(&[1; 1461]), to_member_by_kernel(1)),
+        case(
+            "a longer one than came by the link is several that were merged, which only the kernel can part",
+            lab(),
+        )
+        .client(data().payload(&[1; 1461]), to_member_by_kernel(1)),
         case("an odd payload has a checksum too", lab())
             .client(data().payload(b"odd"), to_member(1))
             .client(query().payload(b""), to_member(1).of(DNS)),
