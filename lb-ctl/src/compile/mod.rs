@@ -7,6 +7,7 @@
 //! need (`carried`) stays.
 
 mod access;
+mod addresses;
 mod backends;
 mod health;
 mod regions;
@@ -18,7 +19,7 @@ mod services;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{AddressFlags, Root, RouteTable};
+use lb_common::abi::{Root, RouteTable};
 use lb_common::units::{MemberId, Port, Target};
 
 use crate::config::model::{Config, Protocol, Rule};
@@ -26,6 +27,7 @@ use crate::dataplane::Limits;
 use crate::health::ProbeKey;
 use crate::state::{MapState, RuleKey};
 
+pub use addresses::judged;
 pub use health::{Accepting, accepting};
 pub use services::health_words;
 
@@ -118,7 +120,7 @@ pub fn compile(input: &Input<'_>) -> Result<MapState, Refusal> {
     state.access = access::entries(&lists);
     services::write(input, &labels, &lists, &mut state)?;
     replies::write(input, &labels, &mut state)?;
-    state.addresses = addresses(input);
+    state.addresses = addresses::all(input);
     state.root = root(input, &state);
     routes::write(input, &mut state);
     Ok(state)
@@ -126,21 +128,6 @@ pub fn compile(input: &Input<'_>) -> Result<MapState, Refusal> {
 
 /// Member labels by address.
 pub(crate) type Labels = BTreeMap<IpAddr, MemberId>;
-
-fn addresses(input: &Input<'_>) -> BTreeMap<IpAddr, AddressFlags> {
-    let mut addresses = BTreeMap::<IpAddr, AddressFlags>::new();
-    let mut add = |address: IpAddr, flag| {
-        let flags = addresses.entry(address).or_default();
-        *flags = flags.with(flag);
-    };
-    for frontend in input.config.frontends() {
-        add(frontend.address, AddressFlags::FRONTEND);
-    }
-    for own in &input.host.own {
-        add(*own, AddressFlags::OWN);
-    }
-    addresses
-}
 
 /// The root: the epoch of the rules, and never a shorter life of marks.
 fn root(input: &Input<'_>, state: &MapState) -> Root {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use lb_common::abi::Rule;
+use lb_common::abi::{AddressFlags, Rule};
 use lb_common::reason::Event;
 
 use super::ApplyError;
@@ -107,13 +107,23 @@ impl Core {
         self.healthy.iter().map(|(key, &up)| ProbeTarget { key: key.clone(), initial: initial(up) }).collect()
     }
 
-    /// A probe's verdict: one write, unless it is the last member that goes or comes.
+    /// A probe's verdict: one write, unless it is the last member that goes or comes; one more where a
+    /// frontend has its first member up, or its last one down.
     pub(super) fn judge(&mut self, key: &ProbeKey, up: bool) -> Result<(), Error> {
         let (Some(config), Some(known)) = (&self.config, self.healthy.get_mut(key)) else { return Ok(()) };
         *known = up;
         for (index, word) in compile::health_words(config, &self.healthy, &self.observed, Some(key)) {
             if self.observed.health.get(&index) != Some(&word) {
                 let change = Change::Health(index, word);
+                self.dataplane.write(&change)?;
+                plan::apply(&mut self.observed, &change);
+            }
+        }
+        for (address, state) in compile::judged(config, &self.healthy, key) {
+            let Some(&before) = self.observed.addresses.get(&address) else { continue };
+            let now = before.without(AddressFlags::SERVES.with(AddressFlags::DOWN)).with(state);
+            if now != before {
+                let change = Change::Address(address, Some(now));
                 self.dataplane.write(&change)?;
                 plan::apply(&mut self.observed, &change);
             }

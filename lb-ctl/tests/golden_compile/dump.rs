@@ -116,12 +116,18 @@ fn shares(ring: &[MemberId]) -> String {
     shares.join(", ")
 }
 
-fn kind(flags: AddressFlags) -> &'static str {
+fn kind(flags: AddressFlags) -> String {
+    let health = match (flags.has(AddressFlags::SERVES), flags.has(AddressFlags::DOWN)) {
+        (true, false) => " that serves",
+        (false, true) => " that is down",
+        (false, false) => "",
+        (true, true) => " that contradicts itself",
+    };
     match (flags.has(AddressFlags::FRONTEND), flags.has(AddressFlags::OWN)) {
-        (true, true) => "a frontend and the host's own",
-        (true, false) => "a frontend",
-        (false, true) => "the host's own",
-        (false, false) => "nothing",
+        (true, true) => format!("a frontend{health} and the host's own"),
+        (true, false) => format!("a frontend{health}"),
+        (false, true) => "the host's own".to_owned(),
+        (false, false) => "nothing".to_owned(),
     }
 }
 

@@ -60,6 +60,7 @@ fn the_last_one_down_asks_all_with_one_write() {
         let key = world.probe(address);
         assert_eq!(writes(&mut world, &key, false), 1, "{address}");
     }
+    assert_eq!(echo(&world), AddressFlags::SERVES);
     let maps = world.maps();
     assert!(maps.members.keys().all(|&member| maps.accepts(&view, member)));
 }
@@ -79,4 +80,55 @@ fn a_verdict_that_could_not_be_written_is_written_by_the_next_convergence() {
     world.core.judge(&key, false).unwrap_err();
     world.converge().unwrap();
     assert_eq!(accepting(&world), 1);
+}
+
+/// What an echo request to the frontend is answered by.
+fn echo(world: &World) -> AddressFlags {
+    world.maps().addresses[&web().address].without(AddressFlags::FRONTEND)
+}
+
+/// S-ICMP-1.
+#[test]
+fn the_first_member_up_and_the_last_one_down_are_known_to_who_pings() {
+    let mut world = World::new();
+    world.apply(&backends(&[1, 2])).unwrap();
+    assert_eq!(echo(&world), AddressFlags::DOWN);
+    let [one, two] = ["10.0.1.1", "10.0.1.2"].map(|address| world.probe(address));
+    let steps = [(&one, true), (&two, true), (&one, false), (&two, false), (&two, true)];
+    let known = steps.map(|(key, up)| (writes(&mut world, key, up), echo(&world)));
+    let (serves, down) = (AddressFlags::SERVES, AddressFlags::DOWN);
+    assert_eq!(known, [(2, serves), (1, serves), (1, serves), (2, down), (2, serves)]);
+}
+
+/// S-ICMP-1.
+#[test]
+fn who_pings_a_frontend_is_told_of_all_its_rules() {
+    let second = "pools: [{ name: two, backends: [{ name: c1, address: 10.0.2.1 }] }, ";
+    let rule = format!(
+        "rules:\n  - {{ name: two, frontend: web, protocol: udp, port: 53, pool: two, backendPort: 53, probe: web, {OPEN} }}"
+    );
+    let text = backends(&[1]).replace("pools: [", second).replace("rules:", &rule);
+    let mut world = World::with(&text);
+    let [one, two] = ["10.0.1.1", "10.0.2.1"].map(|address| world.probe(address));
+    world.core.judge(&one, false).unwrap();
+    assert_eq!(echo(&world), AddressFlags::SERVES);
+    world.core.judge(&two, false).unwrap();
+    assert_eq!(echo(&world), AddressFlags::DOWN);
+}
+
+/// S-ICMP-1: silence where nobody is meant to serve.
+#[test]
+fn a_frontend_whose_members_are_switched_off_or_that_has_none_says_nothing() {
+    let mut world = World::new();
+    world.apply(&backends(&[1]).replace("10.0.1.1 }", "10.0.1.1, adminState: down }")).unwrap();
+    assert_eq!(echo(&world), AddressFlags::default());
+    world.apply(&backends(&[])).unwrap();
+    assert_eq!(echo(&world), AddressFlags::default());
+}
+
+#[test]
+fn a_frontend_of_members_without_a_probe_answers() {
+    let mut world = World::new();
+    world.apply(&backends(&[1]).replace(", probe: web", "")).unwrap();
+    assert_eq!(echo(&world), AddressFlags::SERVES);
 }
