@@ -5,6 +5,7 @@ pub mod consistency;
 pub mod dns;
 pub mod http;
 mod line;
+pub mod ping;
 pub mod talk;
 pub mod udp;
 
