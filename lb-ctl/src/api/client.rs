@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::types::{Applied, Apply, Failure, Status, Version};
+use super::types::{Applied, Apply, Failure, Nat, Status, Version};
 use stream::Stream;
 
 /// A daemon that lives answers a question within this time.
@@ -68,6 +68,10 @@ impl Client {
 
     pub async fn status(&self) -> Result<Status, Error> {
         self.within(ANSWER_TIME, self.ask(Method::GET, "/v1/status", Body::empty())).await
+    }
+
+    pub async fn nat(&self) -> Result<Nat, Error> {
+        self.within(ANSWER_TIME, self.ask(Method::GET, "/v1/nat", Body::empty())).await
     }
 
     pub async fn version(&self) -> Result<Version, Error> {
