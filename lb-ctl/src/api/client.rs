@@ -1,5 +1,7 @@
 //! Asks the daemon.
 
+mod stream;
+
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::types::{Applied, Apply, Failure, Status, Version};
+use super::types::{Applied, Apply, Failure, Nat, Status, Version};
+use stream::Stream;
 
 /// A daemon that lives answers a question within this time.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -67,6 +70,10 @@ impl Client {
         self.within(ANSWER_TIME, self.ask(Method::GET, "/v1/status", Body::empty())).await
     }
 
+    pub async fn nat(&self) -> Result<Nat, Error> {
+        self.within(ANSWER_TIME, self.ask(Method::GET, "/v1/nat", Body::empty())).await
+    }
+
     pub async fn version(&self) -> Result<Version, Error> {
         self.within(ANSWER_TIME, self.ask(Method::GET, "/v1/version", Body::empty())).await
     }
@@ -93,7 +100,7 @@ impl Client {
     async fn ask<A: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<A, Error> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.no_connection(error))?;
         let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error))?;
+            http1::handshake(TokioIo::new(Stream::new(stream))).await.map_err(|error| self.broken(error))?;
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -134,5 +141,53 @@ impl Client {
 
     fn broken(&self, what: impl Display) -> Error {
         Error::Broken { socket: self.socket.clone(), what: what.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says where it stopped")]
+
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixListener;
+    use std::sync::mpsc;
+
+    use futures_util::{StreamExt as _, stream};
+
+    use super::*;
+
+    const ANSWER: &str = "HTTP/1.1 413 Payload Too Large\r\ncontent-type: application/json\r\ncontent-length: 42\r\nconnection: close\r\n\r\n{\"kind\":\"request\",\"message\":\"it is a lot\"}";
+
+    /// hyper looks for an answer, finds none, and asks the body for more: just then the daemon
+    /// answers and closes, so that what hyper writes next fails before it reads again.
+    #[tokio::test]
+    async fn an_answer_is_read_although_the_daemon_has_closed_before_it_had_read_everything() {
+        let folder = std::env::temp_dir().join(format!("lbctl-client-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let socket = folder.join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let ((ask, asked), (closed, wait)) = (mpsc::channel::<()>(), mpsc::channel::<()>());
+        let daemon = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; 64]).unwrap();
+            asked.recv().unwrap();
+            stream.write_all(ANSWER.as_bytes()).unwrap();
+            drop(stream);
+            closed.send(()).unwrap();
+        });
+        // Not ready at once, so that what is before it gets written.
+        let last = stream::once(async move {
+            tokio::task::yield_now().await;
+            ask.send(()).unwrap();
+            wait.recv().unwrap();
+            "behind"
+        });
+        let parts = stream::iter(["in front"]).chain(last).map(Ok::<_, io::Error>);
+        let client = Client::new(&socket);
+        let answer = client.ask::<Applied>(Method::POST, "/v1/apply", Body::from_stream(parts)).await;
+        daemon.join().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        let Err(Error::Refused(failure)) = answer else { panic!("{answer:?}") };
+        assert_eq!(failure.message, "it is a lot");
     }
 }

@@ -3,6 +3,7 @@
 //! | request | body | answer |
 //! | --- | --- | --- |
 //! | `GET /v1/status` | | [`types::Status`] |
+//! | `GET /v1/nat` | | [`types::Nat`] |
 //! | `GET /v1/version` | | [`types::Version`] |
 //! | `POST /v1/apply` | [`types::Apply`] | [`types::Applied`], once packets see it |
 //!

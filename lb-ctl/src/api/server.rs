@@ -17,13 +17,14 @@ use axum::{Extension, Json, Router};
 use tokio::net::UnixListener;
 use tokio::time::timeout;
 
-use super::types::{Applied, Apply, Failure, Status, Version};
+use super::types::{Applied, Apply, Failure, Nat, Status, Version};
 use connections::{Connections, Progress};
 
 /// What the API can ask for.
 pub trait Control: Send + Sync + 'static {
     fn version(&self) -> Version;
     fn status(&self) -> impl Future<Output = Result<Status, Refusal>> + Send;
+    fn nat(&self) -> impl Future<Output = Result<Nat, Refusal>> + Send;
     /// Returns once packets see the configuration. Runs to its end even if the client goes away.
     fn apply(&self, apply: Apply) -> impl Future<Output = Result<Applied, Refusal>> + Send;
 }
@@ -121,6 +122,7 @@ pub async fn serve<C: Control>(
 fn routes<C: Control>(control: Arc<C>, limits: Limits) -> Router {
     Router::new()
         .route("/v1/status", get(status::<C>))
+        .route("/v1/nat", get(nat::<C>))
         .route("/v1/version", get(version::<C>))
         .route("/v1/apply", post(apply::<C>))
         .fallback(unknown)
@@ -172,6 +174,10 @@ async fn status<C: Control>(State(control): State<Arc<C>>) -> Result<Json<Status
     control.status().await.map(Json)
 }
 
+async fn nat<C: Control>(State(control): State<Arc<C>>) -> Result<Json<Nat>, Refusal> {
+    control.nat().await.map(Json)
+}
+
 async fn version<C: Control>(State(control): State<Arc<C>>) -> Json<Version> {
     Json(control.version())
 }
@@ -197,7 +203,7 @@ fn malformed(error: &serde_json::Error) -> Refusal {
 
 async fn unknown(request: Request) -> Refusal {
     let message = format!(
-        "there is no {}; there are GET /v1/status, GET /v1/version and POST /v1/apply",
+        "there is no {}; there are GET /v1/status, GET /v1/nat, GET /v1/version and POST /v1/apply",
         request.uri().path().escape_debug()
     );
     Refusal::request(StatusCode::NOT_FOUND, message)
@@ -205,7 +211,7 @@ async fn unknown(request: Request) -> Refusal {
 
 async fn wrong_method(request: Request) -> Refusal {
     let message = format!(
-        "{} does not take {}; there are GET /v1/status, GET /v1/version and POST /v1/apply",
+        "{} does not take {}; there are GET /v1/status, GET /v1/nat, GET /v1/version and POST /v1/apply",
         request.uri().path(),
         request.method()
     );

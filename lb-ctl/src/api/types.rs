@@ -18,6 +18,8 @@ pub struct Status {
     pub uptime_seconds: u64,
     pub interfaces: Vec<Interface>,
     pub rules: Vec<Rule>,
+    #[serde(default)]
+    pub nat_rules: Vec<NatRule>,
     pub members: Vec<Member>,
     pub exceptions: Exceptions,
     /// Packets by reason, since the maps were made; reasons that never came are left out.
@@ -70,6 +72,64 @@ pub struct Rule {
     pub opened_per_second: f64,
     /// Per second, both directions, over the last seconds.
     pub packets_per_second: f64,
+    pub transition: Option<Transition>,
+}
+
+/// A NAT rule and what it does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NatRule {
+    pub name: String,
+    /// `tcp`, `udp` or `all`.
+    pub protocol: String,
+    pub address: IpAddr,
+    /// A port or a range, as in the file.
+    pub ports: String,
+    pub pool: String,
+    /// The one member, if it is not to each of the pool.
+    pub member: Option<String>,
+    pub backend_port: u16,
+    /// `open`, `closed` or `listed`.
+    pub access: String,
+    /// Ports that a member has.
+    pub used: usize,
+    /// Ports that are held for connections of members that have left.
+    pub held: usize,
+    /// Ports that there are.
+    pub room: usize,
+    pub inbound: Packets,
+    pub replies: Packets,
+    /// Connections opened.
+    pub opened: u64,
+    /// Per second, over the last seconds.
+    pub opened_per_second: f64,
+    /// Per second, both directions, over the last seconds.
+    pub packets_per_second: f64,
+}
+
+/// Answer to `GET /v1/nat`: which port of each NAT rule goes to which member, by rule and port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Nat {
+    pub mappings: Vec<NatMapping>,
+}
+
+/// A port of a NAT rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NatMapping {
+    pub rule: String,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    pub address: IpAddr,
+    pub frontend_port: u16,
+    pub pool: String,
+    /// Absent if it has left.
+    pub member: Option<String>,
+    pub member_address: IpAddr,
+    pub backend_port: u16,
+    /// `serving`, or `held`: for connections of a member that has left, until the transition is over.
+    pub state: String,
     pub transition: Option<Transition>,
 }
 

@@ -6,6 +6,7 @@ mod fault;
 pub mod input;
 mod instance;
 mod logs;
+mod nat;
 mod output;
 mod serve;
 mod status;
@@ -49,6 +50,7 @@ enum Verb {
     Apply(apply::Arguments),
     Validate(validate::Arguments),
     Status(status::Arguments),
+    Nat(nat::Arguments),
     /// Remove program, links and maps of an instance whose daemon does not run; as root
     Detach,
     Version(version::Arguments),
@@ -67,6 +69,7 @@ pub fn run() -> ExitCode {
         Verb::Apply(arguments) => apply::run(&cli.instance, &arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Status(arguments) => status::run(&cli.instance, &arguments),
+        Verb::Nat(arguments) => nat::run(&cli.instance, &arguments),
         Verb::Detach => detach::run(&cli.instance),
         Verb::Version(arguments) => version::run(&cli.instance, &arguments),
     };

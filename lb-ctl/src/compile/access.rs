@@ -23,9 +23,10 @@ pub(super) fn lists(input: &Input<'_>) -> Result<Lists, Refusal> {
         observed.iter().map(|(&list, verdicts)| (&verdicts[..], list)).collect();
     let mut lists = Lists::new();
     let mut needed = input.observed.access.len() as u64;
-    for rule in input.config.rules() {
-        let verdicts = rule.access.verdicts();
-        if rule.access.is_open() || rule.access.is_closed() || lists.contains_key(verdicts) {
+    let rules = input.config.rules().iter().map(|rule| &rule.access);
+    for access in rules.chain(input.config.nat_rules().iter().map(|rule| &rule.access)) {
+        let verdicts = access.verdicts();
+        if access.is_open() || access.is_closed() || lists.contains_key(verdicts) {
             continue;
         }
         let known = there.get(verdicts).copied();

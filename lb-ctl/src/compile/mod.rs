@@ -10,11 +10,14 @@ mod access;
 mod addresses;
 mod backends;
 mod health;
+mod nat;
 mod regions;
 mod replies;
 pub mod ring;
+mod rings;
 mod routes;
 mod services;
+mod sets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -22,13 +25,14 @@ use std::net::{IpAddr, SocketAddr};
 use lb_common::abi::{Root, RouteTable};
 use lb_common::units::{MemberId, Port, Target};
 
-use crate::config::model::{Config, Protocol, Rule};
+use crate::config::model::{Config, PortRange, Protocol, Rule};
 use crate::dataplane::Limits;
 use crate::health::ProbeKey;
 use crate::state::{MapState, RuleKey};
 
 pub use addresses::judged;
 pub use health::{Accepting, accepting};
+pub use nat::{NatMapping, NatRules, nat_mapping};
 pub use services::health_words;
 
 /// A frontend port: what names a rule towards clients, whatever the file calls it.
@@ -110,6 +114,8 @@ pub enum Refusal {
         SocketAddr::new(*member, *port)
     )]
     StillCarried { member: IpAddr, port: u16, old: String, new: String },
+    #[error("{}", nat::full(rule, *ports, *members, *held))]
+    RangeFull { rule: String, ports: PortRange, members: usize, held: usize },
 }
 
 /// Computes the maps. Deterministic: the same input gives the same output.
@@ -118,8 +124,9 @@ pub fn compile(input: &Input<'_>) -> Result<MapState, Refusal> {
     let mut state = MapState { members: backends::members(input, &labels), ..MapState::default() };
     let lists = access::lists(input)?;
     state.access = access::entries(&lists);
-    services::write(input, &labels, &lists, &mut state)?;
-    replies::write(input, &labels, &mut state)?;
+    let nat = nat::ports(input, &labels)?;
+    services::write(input, &labels, &nat, &lists, &mut state)?;
+    replies::write(input, &labels, &nat, &mut state)?;
     state.addresses = addresses::all(input);
     state.root = root(input, &state);
     routes::write(input, &mut state);

@@ -10,6 +10,7 @@ use lb_common::abi::{Owner, ReverseKey, Rule};
 use lb_common::units::{MemberId, Port, Target};
 
 use super::backends::members_of_rings;
+use super::nat::NatPort;
 use super::{Input, Labels, Refusal, Service};
 use crate::state::{MapState, Reverse, RuleKey};
 
@@ -21,17 +22,24 @@ type Mapping = BTreeMap<(Port, u8), Reverse>;
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     pools: BTreeSet<usize>,
+    /// Ports of NAT rules, by which each member of a range is a kind of its own.
+    nat: Mapping,
     carried: Mapping,
 }
 
 /// Fills in owners and reverse. A group never changes what it stands for; a member whose services
 /// change gets another one, so that one write changes all of its replies.
-pub(super) fn write(input: &Input<'_>, labels: &Labels, state: &mut MapState) -> Result<(), Refusal> {
+pub(super) fn write(
+    input: &Input<'_>,
+    labels: &Labels,
+    nat: &[NatPort],
+    state: &mut MapState,
+) -> Result<(), Refusal> {
     let services = services(state);
     let pools = mappings_of_pools(input, &services);
     let mut groups = Groups::of(input.observed);
     let mut known = BTreeMap::<Kind, u32>::new();
-    for (address, (member, kind)) in kinds(input, labels, &services, &pools, state)? {
+    for (address, (member, kind)) in kinds(input, labels, nat, &services, &pools, state)? {
         let group = *known.entry(kind).or_insert_with_key(|kind| {
             let mapping = kind.mapping(&pools);
             let group = groups.standing_for(&mapping);
@@ -49,7 +57,7 @@ pub(super) fn write(input: &Input<'_>, labels: &Labels, state: &mut MapState) ->
 
 impl Kind {
     fn mapping(&self, pools: &[Mapping]) -> Mapping {
-        let configured = self.pools.iter().flat_map(|&pool| &pools[pool]);
+        let configured = self.pools.iter().flat_map(|&pool| &pools[pool]).chain(&self.nat);
         self.carried.iter().chain(configured).map(|(&key, &reverse)| (key, reverse)).collect()
     }
 }
@@ -123,6 +131,7 @@ fn mappings_of_pools(input: &Input<'_>, services: &BTreeMap<Service, Reverse>) -
 fn kinds(
     input: &Input<'_>,
     labels: &Labels,
+    nat: &[NatPort],
     services: &BTreeMap<Service, Reverse>,
     pools: &[Mapping],
     state: &MapState,
@@ -136,12 +145,20 @@ fn kinds(
             }
         }
     }
-    for (service, target) in in_use(input, labels) {
+    for &NatPort { rule, service, member } in nat {
+        let address = member.and_then(|member| Some(state.members.get(&member)?.address));
+        let kind = address.and_then(|address| kinds.get_mut(&address));
+        if let (Some((_, kind)), Some(reverse)) = (kind, services.get(&service)) {
+            let port = Port::new(input.config.nat_rules()[rule].backend_port);
+            kind.nat.insert((port, service.protocol), *reverse);
+        }
+    }
+    for (service, target) in in_use(input, labels, nat) {
         let Some(reverse) = services.get(&service) else { continue };
         let Some(address) = answers(input.observed, service, target) else { continue };
         let Some((_, kind)) = kinds.get_mut(&address) else { continue };
         let key = (target.port, service.protocol);
-        let configured = kind.pools.iter().find_map(|&pool| pools[pool].get(&key));
+        let configured = kind.pools.iter().find_map(|&pool| pools[pool].get(&key)).or(kind.nat.get(&key));
         let there = configured.unwrap_or_else(|| kind.carried.entry(key).or_insert(*reverse));
         if there != reverse {
             return Err(Refusal::StillCarried {
@@ -159,30 +176,49 @@ fn name(reverse: &Reverse) -> String {
     SocketAddr::new(reverse.address, reverse.port.get()).to_string()
 }
 
+/// Whom the file gives a service.
+#[derive(Clone, Copy)]
+enum Given {
+    /// An index.
+    Pool(usize),
+    /// Of a NAT rule; nobody, if its port is held.
+    Member(Option<MemberId>),
+}
+
 /// Targets of live exceptions, and those of views in force that the file does not give any more.
-fn in_use(input: &Input<'_>, labels: &Labels) -> Vec<(Service, Target)> {
+fn in_use(input: &Input<'_>, labels: &Labels, nat: &[NatPort]) -> Vec<(Service, Target)> {
     let members = |pool: &crate::config::model::Pool| -> BTreeSet<MemberId> {
         pool.backends.iter().filter_map(|backend| labels.get(&backend.address).copied()).collect()
     };
     let pools: Vec<_> = input.config.pools().iter().map(members).collect();
-    let named = |rule| (Service::named_by(input.config, rule), rule);
-    let configured: BTreeMap<_, _> = input.config.rules().iter().map(named).collect();
+    let rules = input.config.rules().iter();
+    let rules = rules.map(|rule| {
+        (Service::named_by(input.config, rule), (Port::new(rule.backend_port), Given::Pool(rule.pool)))
+    });
+    let nat = nat.iter().map(|&NatPort { rule, service, member }| {
+        (service, (Port::new(input.config.nat_rules()[rule].backend_port), Given::Member(member)))
+    });
+    let configured: BTreeMap<Service, (Port, Given)> = rules.chain(nat).collect();
     let rings = members_of_rings(input.observed.rules_in_force().map(|(_, rule)| rule), input.observed);
     let mut beyond = BTreeMap::<(u32, usize), Vec<MemberId>>::new();
     let mut in_use: Vec<_> = input.carried.iter().copied().collect();
     for (key, rule) in input.observed.rules_in_force() {
         let service = Service::of(key);
-        let Some(now) = configured.get(&service) else { continue };
+        let Some(&(port, given)) = configured.get(&service) else { continue };
         for view in [rule.current, rule.old] {
             let Some(ring) = rings.get(&view.ring_base).filter(|_| view.ring_size != 0) else { continue };
-            if view.port == Port::new(now.backend_port) {
-                let of_pool = (view.ring_base, now.pool);
-                let left = beyond
-                    .entry(of_pool)
-                    .or_insert_with(|| ring.difference(&pools[now.pool]).copied().collect());
-                in_use.extend(left.iter().map(|&member| (service, view.target(member))));
-            } else {
-                in_use.extend(ring.iter().map(|&member| (service, view.target(member))));
+            let targets = |member: &MemberId| (service, view.target(*member));
+            match given {
+                Given::Pool(pool) if view.port == port => {
+                    let left = beyond
+                        .entry((view.ring_base, pool))
+                        .or_insert_with(|| ring.difference(&pools[pool]).copied().collect());
+                    in_use.extend(left.iter().map(targets));
+                }
+                Given::Member(given) if view.port == port => {
+                    in_use.extend(ring.iter().filter(|member| Some(**member) != given).map(targets));
+                }
+                Given::Pool(_) | Given::Member(_) => in_use.extend(ring.iter().map(targets)),
             }
         }
     }

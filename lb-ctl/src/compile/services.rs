@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
-use lb_common::abi::{Mode, Rule, SLOTS_PER_WORD, View};
+use lb_common::abi::{Mode, Rule, View};
 use lb_common::units::{MemberId, Port};
 
 use super::access::{self, Lists};
-use super::regions::Regions;
-use super::ring::{self, RingKey};
+use super::nat::NatPort;
+use super::rings::Rings;
+use super::sets::{Set, Sets, set_key};
 use super::{Input, Labels, Refusal, Service, health};
-use crate::config::model::{self, Config, Distribution, NoHealthyBackends, Pool};
+use crate::config::access::Access;
+use crate::config::model::{Config, Distribution};
 use crate::health::ProbeKey;
 use crate::state::{MapState, RuleKey};
 use crate::units;
@@ -19,43 +22,91 @@ use crate::units;
 pub(super) fn write(
     input: &Input<'_>,
     labels: &Labels,
+    nat: &[NatPort],
     lists: &Lists,
     state: &mut MapState,
 ) -> Result<(), Refusal> {
     let before = in_force(input.observed);
-    let rings = place_rings(input, labels, &before, state)?;
-    let sets = place_health(input, labels, &before, state)?;
-    let numbers = statistics(input, &before)?;
+    let mut rings = Rings::new(input, &before);
+    let mut sets = Sets::new(input, &before);
+    let numbers = statistics(input, nat, &before)?;
+    let pools = rings.of_pools(input, labels, state)?;
     let mut rules = BTreeMap::<Service, Rule>::new();
     for rule in input.config.rules() {
         let service = Service::named_by(input.config, rule);
-        let set = sets[&set_key(rule)];
-        let current = View {
-            port: Port::new(rule.backend_port),
-            mode: mode(rule.distribution) as u8,
-            ..rings[rule.pool]
-        };
-        let current = with_health(current, set);
-        let settled = input.settled.contains(&service);
-        let old = before.get(&service).and_then(|before| old_view(before, settled, &current, state, input));
+        let before = before.get(&service);
         let pool = input.config.pool_of(rule);
-        rules.insert(
-            service,
-            Rule {
-                current,
-                old: old.map_or(View::default(), |old| with_health(old, set)),
-                life: units::ticks(rule.idle_timeout.max(pool.transition), input.hz),
-                stats: numbers[&service],
-                access: access::of_rule(&rule.access, lists),
-                reserved: 0,
+        let wanted = Wanted {
+            set: sets.of_rule(rule, before.map(|before| &before.current), labels, state)?,
+            view: View {
+                port: Port::new(rule.backend_port),
+                mode: mode(rule.distribution) as u8,
+                ..pools[rule.pool]
             },
-        );
+            settled: input.settled.contains(&service),
+            life: rule.idle_timeout.max(pool.transition),
+            access: &rule.access,
+        };
+        rules.insert(service, wanted.rule(before, numbers[&service], input, lists, state));
+    }
+    for &NatPort { rule, service, member } in nat {
+        let before = before.get(&service);
+        let rule = &input.config.nat_rules()[rule];
+        let (set, ring) = match member {
+            Some(member) => {
+                let set = sets.always(member, before.map(|before| &before.current), state)?;
+                (set, Arc::new(vec![member]))
+            }
+            None => (Set::NOBODY, Arc::default()),
+        };
+        let wanted = Wanted {
+            set,
+            view: View { port: Port::new(rule.backend_port), ..rings.place(&ring, state)? },
+            // A port that is held is there for its old view alone.
+            settled: member.is_some() && input.settled.contains(&service),
+            life: rule.idle_timeout.max(input.config.pool_of_nat(rule).transition),
+            access: &rule.access,
+        };
+        rules.insert(service, wanted.rule(before, numbers[&service], input, lists, state));
     }
     keep_old_rings(&rules, input.observed, state);
     let (epoch, rules) = in_epoch(rules, &before, input)?;
     state.root.epoch = u32::from(epoch);
     state.rules = rules;
     Ok(())
+}
+
+/// What a service is to become.
+struct Wanted<'c> {
+    /// Without its health set.
+    view: View,
+    set: Set,
+    /// The old view is not needed any more.
+    settled: bool,
+    life: Duration,
+    access: &'c Access,
+}
+
+impl Wanted<'_> {
+    fn rule(
+        &self,
+        before: Option<&Rule>,
+        stats: u32,
+        input: &Input<'_>,
+        lists: &Lists,
+        state: &MapState,
+    ) -> Rule {
+        let current = self.set.seen_by(self.view);
+        let old = before.and_then(|before| old_view(before, self.settled, &current, state, input));
+        Rule {
+            current,
+            old: old.map_or(View::default(), |old| self.set.seen_by(old)),
+            life: units::ticks(self.life, input.hz),
+            stats,
+            access: access::of_rule(self.access, lists),
+            reserved: 0,
+        }
+    }
 }
 
 fn in_force(observed: &MapState) -> BTreeMap<Service, Rule> {
@@ -91,73 +142,6 @@ fn ring_of<'s>(view: &View, maps: &'s MapState) -> Option<&'s Arc<Vec<MemberId>>
     maps.rings.get(&view.ring_base).filter(|_| view.ring_size != 0)
 }
 
-/// A view of each pool's ring, by the pool's index. A ring that is there already stays where it is.
-fn place_rings(
-    input: &Input<'_>,
-    labels: &Labels,
-    before: &BTreeMap<Service, Rule>,
-    state: &mut MapState,
-) -> Result<Vec<View>, Refusal> {
-    let mut regions = Regions::new(input.limits.slots, SLOTS_PER_WORD);
-    let mut bases = BTreeSet::new();
-    for view in before.values().flat_map(|rule| [rule.current, rule.old]).filter(|view| view.ring_size != 0) {
-        regions.keep(view.ring_base, view.ring_size);
-        bases.insert(view.ring_base);
-    }
-    let there: BTreeMap<&Arc<Vec<MemberId>>, u32> =
-        bases.iter().filter_map(|&base| Some((input.observed.rings.get(&base)?, base))).collect();
-    let mut fresh = BTreeMap::<Arc<Vec<MemberId>>, u32>::new();
-    let mut views = Vec::new();
-    for (index, pool) in input.config.pools().iter().enumerate() {
-        let used = input.config.rules().iter().any(|rule| rule.pool == index);
-        let ring = if used { build_ring(input, labels, pool) } else { Arc::default() };
-        let size = u32::try_from(ring.len()).unwrap_or(u32::MAX);
-        let known = there.get(&ring).or_else(|| fresh.get(&ring)).copied();
-        let base = match known {
-            Some(base) => base,
-            None => regions.take(size).ok_or(Refusal::NoRoom {
-                what: "slots of rings",
-                needed: regions.used() + u64::from(size),
-                room: u64::from(input.limits.slots),
-                option: "--slots",
-            })?,
-        };
-        if size != 0 {
-            // The ring that is there, if it is: one pointer tells then that nothing has changed.
-            let ring = there.get_key_value(&ring).map_or(ring.clone(), |(there, _)| Arc::clone(there));
-            fresh.insert(Arc::clone(&ring), base);
-            state.rings.insert(base, ring);
-        }
-        views.push(View {
-            ring_base: if size == 0 { 0 } else { base },
-            ring_size: size,
-            present: 1,
-            ..View::default()
-        });
-    }
-    Ok(views)
-}
-
-fn build_ring(input: &Input<'_>, labels: &Labels, pool: &Pool) -> Arc<Vec<MemberId>> {
-    let members: Vec<_> = pool
-        .backends
-        .iter()
-        .filter(|backend| backend.weight > 0)
-        .map(|backend| ring::Member {
-            address: backend.address,
-            weight: backend.weight,
-            id: labels[&backend.address].0,
-        })
-        .collect();
-    if members.is_empty() {
-        return Arc::default();
-    }
-    let [high, low] = input.observed.root.hash_key;
-    let key = RingKey((u128::from(high) << 64 | u128::from(low)).to_be_bytes());
-    let slots = ring::build(key, &members, ring::size_for(pool.max_members));
-    Arc::new(slots.into_iter().map(MemberId).collect())
-}
-
 /// The words of the health sets in force, as probes and admin states have them now; only of the
 /// sets that `key` has a say in, if it is given.
 #[must_use]
@@ -191,97 +175,38 @@ pub fn health_words(
     all
 }
 
-/// Rules with the same pool, probe and policy share a health set.
-type SetKey = (usize, Option<usize>, NoHealthyBackends);
-
-/// Where a health set lies: first word in the map, words left out before it, words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Set {
-    base: u32,
-    skip: u16,
-    words: u16,
-}
-
-fn set_key(rule: &model::Rule) -> SetKey {
-    (rule.pool, rule.probe, rule.no_healthy_backends)
-}
-
-fn with_health(view: View, set: Set) -> View {
-    View { health_base: set.base, health_skip: set.skip, health_words: set.words, ..view }
-}
-
-/// A place for each health set: the one that a rule has already, if it holds these very words,
-/// else a fresh one. Words in force are changed by verdicts of probes alone; what an apply changes
-/// becomes effective with its rules.
-fn place_health(
-    input: &Input<'_>,
-    labels: &Labels,
-    before: &BTreeMap<Service, Rule>,
-    state: &mut MapState,
-) -> Result<BTreeMap<SetKey, Set>, Refusal> {
-    let mut regions = Regions::new(input.limits.health_words, 1);
-    for view in before.values().map(|rule| rule.current) {
-        regions.keep(view.health_base, u32::from(view.health_words));
-    }
-    let mut sets = BTreeMap::<SetKey, Set>::new();
-    let mut claimed = BTreeSet::new();
-    for rule in input.config.rules() {
-        let key = set_key(rule);
-        if sets.contains_key(&key) {
-            continue;
-        }
-        let (pool, probe) = (input.config.pool_of(rule), input.config.probe_of(rule));
-        let states = health::in_pool(pool, probe, rule.no_healthy_backends, input.healthy);
-        let (skip, words) = health::words(pool, labels, &states);
-        let count = u16::try_from(words.len()).unwrap_or(u16::MAX);
-        let view = before.get(&Service::named_by(input.config, rule)).map(|before| before.current);
-        let base = match view.filter(|view| holds(input.observed, view, skip, &words)) {
-            Some(view) if !claimed.contains(&view.health_base) => view.health_base,
-            Some(_) | None => regions.take(u32::from(count)).ok_or(Refusal::NoRoom {
-                what: "words of health sets",
-                needed: regions.used() + u64::from(count),
-                room: u64::from(input.limits.health_words),
-                option: "--health-words",
-            })?,
-        };
-        if count > 0 {
-            claimed.insert(base);
-        }
-        state.health.extend((base..).zip(words));
-        sets.insert(key, Set { base, skip, words: count });
-    }
-    Ok(sets)
-}
-
-/// Whether the health set of a view is there and holds these words.
-fn holds(maps: &MapState, view: &View, skip: u16, words: &[u64]) -> bool {
-    let there = (view.health_base..).map(|index| maps.health.get(&index));
-    !words.is_empty()
-        && (view.health_skip, usize::from(view.health_words)) == (skip, words.len())
-        && there.zip(words).all(|(there, word)| there == Some(word))
-}
-
 /// A number for the statistics of each rule: the one that its service has, else the lowest free.
+/// All ports of a NAT rule count together.
 fn statistics(
     input: &Input<'_>,
+    nat: &[NatPort],
     before: &BTreeMap<Service, Rule>,
 ) -> Result<BTreeMap<Service, u32>, Refusal> {
     let carried = input.observed.reverse.values().map(|reverse| reverse.stats);
     let taken: BTreeSet<u32> = before.values().map(|rule| rule.stats).chain(carried).collect();
     let mut free = (0..input.limits.rules).filter(|stats| !taken.contains(stats));
-    let services = input.config.rules().iter().map(|rule| Service::named_by(input.config, rule));
-    services
-        .map(|service| {
-            let stats = before.get(&service).map(|rule| rule.stats).or_else(|| free.next());
-            let stats = stats.ok_or(Refusal::NoRoom {
-                what: "rules",
-                needed: input.config.rules().len() as u64,
-                room: u64::from(input.limits.rules),
-                option: "--rules",
-            })?;
-            Ok((service, stats))
-        })
-        .collect()
+    let no_room = || Refusal::NoRoom {
+        what: "rules",
+        needed: (input.config.rules().len() + input.config.nat_rules().len()) as u64,
+        room: u64::from(input.limits.rules),
+        option: "--rules",
+    };
+    let mut numbers = BTreeMap::new();
+    for rule in input.config.rules() {
+        let service = Service::named_by(input.config, rule);
+        let known = before.get(&service).map(|rule| rule.stats);
+        numbers.insert(service, known.or_else(|| free.next()).ok_or_else(no_room)?);
+    }
+    // Two rules may have been one.
+    let mut given: BTreeSet<u32> = numbers.values().copied().collect();
+    for ports in nat.chunk_by(|one, other| one.rule == other.rule) {
+        let known = ports.iter().filter_map(|port| before.get(&port.service)).map(|rule| rule.stats);
+        let known = known.into_iter().find(|number| !given.contains(number));
+        let number = known.or_else(|| free.next()).ok_or_else(no_room)?;
+        given.insert(number);
+        numbers.extend(ports.iter().map(|port| (port.service, number)));
+    }
+    Ok(numbers)
 }
 
 fn keep_old_rings(rules: &BTreeMap<Service, Rule>, observed: &MapState, state: &mut MapState) {

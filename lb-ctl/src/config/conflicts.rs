@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::error::{Place, Report, quoted};
 use super::fields::At;
 use super::model::Protocol;
-use super::raw::{RawConfig, RawFrontend, RawPool, RawRule};
+use super::raw::{RawBackend, RawConfig, RawFrontend, RawPool, RawRule};
 use super::references::Target;
 use super::words::Word;
 
@@ -66,25 +66,35 @@ pub(super) fn members(pools: &[RawPool], frontends: &[RawFrontend], report: &mut
 /// the two.
 pub(super) fn families(config: &RawConfig, targets: &[Target], report: &mut Report<'_>) {
     for (rule, target) in config.rules.iter().zip(targets) {
-        let frontend = target.frontend.and_then(|at| config.frontends.get(at));
-        let Some(frontend) = frontend.and_then(|frontend| frontend.address) else { continue };
-        let Some(pool) = target.pool.and_then(|at| config.pools.get(at)) else { continue };
-        let mut backends = pool.backends.iter().filter_map(|backend| backend.address);
-        let Some(stranger) = backends.find(|it| it.value.is_ipv4() != frontend.value.is_ipv4()) else {
-            continue;
-        };
+        let (Some(frontend), Some(pool)) = (target.frontend, target.pool) else { continue };
+        let Some(pool) = config.pools.get(pool) else { continue };
         let Some(place) = rule.pool.as_ref().map(|pool| pool.place) else { continue };
-        let (ours, theirs) = if frontend.value.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
-        let message = format!(
-            "the frontend is {ours} ({}) and backend {} of pool {} ({}) is {theirs}; addresses are not \
-             translated between the two: give the rule a pool of {ours} backends",
-            frontend.value,
-            stranger.value,
-            named(pool.name.as_ref()),
-            report.refer(place, stranger.place),
-        );
-        report.add(place, format!("rules[{}].pool", rule.index), message);
+        let path = format!("rules[{}].pool", rule.index);
+        family(config.frontends.get(frontend), pool, &pool.backends, (place, path), report);
     }
+}
+
+/// The same for one rule, which is at `at`, and its members.
+pub(super) fn family(
+    frontend: Option<&RawFrontend>,
+    pool: &RawPool,
+    members: &[RawBackend],
+    (place, path): (Place, String),
+    report: &mut Report<'_>,
+) {
+    let Some(frontend) = frontend.and_then(|frontend| frontend.address) else { return };
+    let mut members = members.iter().filter_map(|backend| backend.address);
+    let Some(stranger) = members.find(|it| it.value.is_ipv4() != frontend.value.is_ipv4()) else { return };
+    let (ours, theirs) = if frontend.value.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+    let message = format!(
+        "the frontend is {ours} ({}) and backend {} of pool {} ({}) is {theirs}; addresses are not \
+         translated between the two: give the rule a pool of {ours} backends",
+        frontend.value,
+        stranger.value,
+        named(pool.name.as_ref()),
+        report.refer(place, stranger.place),
+    );
+    report.add(place, path, message);
 }
 
 /// S-RULE-2: frontend, protocol and port belong to one rule.
@@ -186,7 +196,7 @@ fn in_several_pools(pools: &[RawPool]) -> HashSet<IpAddr> {
 }
 
 /// A rule as another one's message names it.
-fn other(rule: &RawRule, reader: Place, report: &Report<'_>) -> String {
+pub(super) fn other(rule: &RawRule, reader: Place, report: &Report<'_>) -> String {
     match &rule.name {
         Some(At { place, value }) => {
             format!("{} ({})", quoted(value), report.refer(reader, *place))
@@ -195,6 +205,6 @@ fn other(rule: &RawRule, reader: Place, report: &Report<'_>) -> String {
     }
 }
 
-fn named(name: Option<&At<String>>) -> String {
+pub(super) fn named(name: Option<&At<String>>) -> String {
     name.map_or_else(|| "without a name".to_owned(), |name| quoted(&name.value))
 }

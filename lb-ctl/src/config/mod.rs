@@ -1,7 +1,7 @@
 //! `lb.yaml`: what people write, and what we believe once it has been checked.
 //!
 //! Text becomes a tree with places (`yaml`), then values of the right type and range (`read`, `raw`),
-//! then what agrees with itself (`references`, `conflicts`, `priorities`, `validate`: [`model`], [`access`]); `write` goes back. All of it
+//! then what agrees with itself (`references`, `conflicts`, `priorities`, `nat_rules`, `validate`: [`model`], [`access`]); `write` goes back. All of it
 //! does no I/O: `cli::input` reads the files.
 
 pub mod access;
@@ -10,6 +10,7 @@ mod duration;
 mod error;
 mod fields;
 pub mod model;
+mod nat_rules;
 mod path;
 mod priorities;
 mod raw;

@@ -1,5 +1,6 @@
 //! The validated configuration. Only `validate` can build a [`Config`], and nothing can change one.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ pub struct Config {
     pub(super) pools: Vec<Pool>,
     pub(super) probes: Vec<Probe>,
     pub(super) rules: Vec<Rule>,
+    pub(super) nat_rules: Vec<NatRule>,
 }
 
 impl Config {
@@ -40,6 +42,28 @@ impl Config {
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    #[must_use]
+    pub fn nat_rules(&self) -> &[NatRule] {
+        &self.nat_rules
+    }
+
+    /// The pool that a NAT rule names, by itself or by a member.
+    #[must_use]
+    pub fn pool_of_nat(&self, rule: &NatRule) -> &Pool {
+        match rule.to {
+            NatTarget::Member { pool, .. } | NatTarget::Pool(pool) => &self.pools[pool],
+        }
+    }
+
+    /// The members that a NAT rule is to, in the file's order.
+    #[must_use]
+    pub fn members_of_nat(&self, rule: &NatRule) -> &[Backend] {
+        match rule.to {
+            NatTarget::Member { pool, backend } => &self.pools[pool].backends[backend..=backend],
+            NatTarget::Pool(pool) => &self.pools[pool].backends,
+        }
     }
 
     /// The frontend that a rule names.
@@ -168,6 +192,79 @@ pub struct Rule {
     pub distribution: Distribution,
     pub idle_timeout: Duration,
     pub access: Access,
+}
+
+/// Each port goes to one member, whatever its health and admin state (S-NAT-8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatRule {
+    pub name: String,
+    /// Index into [`Config::frontends`].
+    pub frontend: usize,
+    pub protocols: Protocols,
+    /// One port if it is to one member, else at least one for each member of the pool.
+    pub ports: PortRange,
+    pub to: NatTarget,
+    pub backend_port: u16,
+    pub idle_timeout: Duration,
+    pub access: Access,
+}
+
+/// What a NAT rule is to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NatTarget {
+    /// One member (S-NAT-1): indices into [`Config::pools`] and [`Pool::backends`].
+    Member { pool: usize, backend: usize },
+    /// Each member of a pool has a port (S-NAT-2): index into [`Config::pools`].
+    Pool(usize),
+}
+
+/// Ports from the first to the last, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    pub first: u16,
+    /// Not less than `first`.
+    pub last: u16,
+}
+
+impl PortRange {
+    #[must_use]
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(self) -> usize {
+        usize::from(self.last - self.first) + 1
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { first, last } if first == last => write!(f, "{first}"),
+            Self { first, last } => write!(f, "{first}-{last}"),
+        }
+    }
+}
+
+/// The transport protocols of a NAT rule (S-NAT-9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocols {
+    Tcp,
+    Udp,
+    All,
+}
+
+impl Protocols {
+    #[must_use]
+    pub fn each(self) -> &'static [Protocol] {
+        match self {
+            Self::Tcp => &[Protocol::Tcp],
+            Self::Udp => &[Protocol::Udp],
+            Self::All => &[Protocol::Tcp, Protocol::Udp],
+        }
+    }
 }
 
 /// A transport protocol that rules speak of.

@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::access::{AppliesTo, Entry};
 use super::error::Place;
 use super::fields::At;
-use super::model::{AdminState, Check, Distribution, NoHealthyBackends, Protocol, XdpMode};
+use super::model::{
+    AdminState, Check, Distribution, NoHealthyBackends, PortRange, Protocol, Protocols, XdpMode,
+};
 
 /// Several sources as if they were one: their lists one after the other.
 #[derive(Debug, Default)]
@@ -20,6 +22,7 @@ pub(super) struct RawConfig {
     pub(super) pools: Vec<RawPool>,
     pub(super) probes: Vec<RawProbe>,
     pub(super) rules: Vec<RawRule>,
+    pub(super) nat_rules: Vec<RawNatRule>,
 }
 
 #[derive(Debug)]
@@ -84,6 +87,24 @@ pub(super) struct RawRule {
     /// `None`: the probe's.
     pub(super) no_healthy_backends: Option<NoHealthyBackends>,
     pub(super) distribution: Distribution,
+    pub(super) idle_timeout: Duration,
+    pub(super) access: Vec<RawEntry>,
+    /// `None`: the default.
+    pub(super) access_applies_to: Option<At<AppliesTo>>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawNatRule {
+    pub(super) index: usize,
+    pub(super) name: Option<At<String>>,
+    pub(super) frontend: Option<At<String>>,
+    pub(super) protocols: Option<At<Protocols>>,
+    pub(super) ports: Option<At<PortRange>>,
+    /// One of the two, unless the report says what is wrong.
+    pub(super) backend: Option<At<String>>,
+    pub(super) pool: Option<At<String>>,
+    /// As written, else the same as `port`.
+    pub(super) backend_port: Option<At<u16>>,
     pub(super) idle_timeout: Duration,
     pub(super) access: Vec<RawEntry>,
     /// `None`: the default.

@@ -10,6 +10,7 @@ use super::duration::duration;
 use super::error::{Place, Report};
 use super::fields::{At, Fields};
 use super::model::Check;
+use super::nat_rules;
 use super::path::Path;
 use super::raw::{RawBackend, RawConfig, RawEntry, RawFrontend, RawInterface, RawPool, RawProbe, RawRule};
 use super::values::{address, choice, http_path, interface, name, off, port, prefix, reference, whole, word};
@@ -19,8 +20,8 @@ use super::yaml::{self, Node, Scalar};
 const MOST_BYTES: usize = 16 << 20;
 
 /// Azure's default (S-IDLE-1). Azure takes 4 to 100 minutes (S-IDLE-2); less is our extension.
-const IDLE_TIMEOUT: Duration = minutes(4);
-const IDLE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=minutes(120);
+pub(super) const IDLE_TIMEOUT: Duration = minutes(4);
+pub(super) const IDLE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=minutes(120);
 
 /// Linux sends its first TCP keepalive after two hours and gives up eleven minutes later.
 const TRANSITION: Duration = minutes(135);
@@ -83,7 +84,7 @@ fn file(root: &Node<'_>, config: &mut RawConfig, report: &mut Report<'_>) -> boo
     config.pools.extend(fields.list("pools", pool));
     config.probes.extend(fields.list("probes", probe));
     config.rules.extend(fields.list("rules", rule));
-    fields.later("natRules", "inbound NAT rules are");
+    config.nat_rules.extend(fields.list("natRules", nat_rules::read));
     fields.later("outboundRules", "outbound rules are");
     fields.later("announce", "announcing frontends is");
     config.complete &= fields.finish();
@@ -229,7 +230,7 @@ fn rule(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
     read
 }
 
-fn access(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>) -> RawEntry {
+pub(super) fn access(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>) -> RawEntry {
     let mut fields = Fields::of(node, path, "{ allow: 198.51.100.0/24 }", report);
     fields.either("allow", "deny", "198.51.100.0/24");
     let says = match (fields.optional("allow", prefix), fields.optional("deny", prefix)) {

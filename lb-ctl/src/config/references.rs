@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::error::{Place, Report, quoted};
 use super::fields::At;
-use super::raw::{RawConfig, RawRule};
+use super::model::NatTarget;
+use super::raw::{RawConfig, RawNatRule, RawPool, RawRule};
 use super::suggest::did_you_mean;
 
 /// What the names in a rule stand for: indices into the lists of [`RawConfig`].
@@ -14,20 +15,31 @@ pub(super) struct Target {
     pub(super) probe: Option<usize>,
 }
 
+/// What the names in a NAT rule stand for, likewise.
+pub(super) struct NatReferences {
+    pub(super) frontend: Option<usize>,
+    pub(super) to: Option<NatTarget>,
+}
+
+/// What all rules name.
+pub(super) struct Targets {
+    pub(super) rules: Vec<Target>,
+    pub(super) nat_rules: Vec<NatReferences>,
+}
+
 /// Names are unique among their kind, and those that rules use exist.
-pub(super) fn resolve(config: &RawConfig, report: &mut Report<'_>) -> Vec<Target> {
+pub(super) fn resolve(config: &RawConfig, report: &mut Report<'_>) -> Targets {
     Names::of("interfaces", config.interfaces.iter().map(|i| (i.index, &i.name)), report);
     Names::of("rules", config.rules.iter().map(|r| (r.index, &r.name)), report);
-    for pool in &config.pools {
-        let kind = format!("pools[{}].backends", pool.index);
-        Names::of(&kind, pool.backends.iter().map(|b| (b.index, &b.name)), report);
-    }
+    Names::of("natRules", config.nat_rules.iter().map(|r| (r.index, &r.name)), report);
+    let backends = config.pools.iter().map(|pool| backends(pool, report)).collect();
     let frontends = Names::of("frontends", config.frontends.iter().map(|f| (f.index, &f.name)), report);
     let pools = Names::of("pools", config.pools.iter().map(|p| (p.index, &p.name)), report);
     let probes = Names::of("probes", config.probes.iter().map(|p| (p.index, &p.name)), report);
     let mut target = |rule: &RawRule| {
         let mut find = |names: &Names<'_>, key: &str, wanted: &Option<At<String>>| {
-            names.find(wanted.as_ref()?, config.complete, rule.index, key, report)
+            let path = format!("rules[{}].{key}", rule.index);
+            names.find(wanted.as_ref()?, config.complete, &path, key, report)
         };
         Target {
             frontend: find(&frontends, "frontend", &rule.frontend),
@@ -35,7 +47,60 @@ pub(super) fn resolve(config: &RawConfig, report: &mut Report<'_>) -> Vec<Target
             probe: find(&probes, "probe", &rule.probe),
         }
     };
-    config.rules.iter().map(&mut target).collect()
+    let rules = config.rules.iter().map(&mut target).collect();
+    let names = MemberNames { complete: config.complete, pools, backends };
+    let mut target = |rule: &RawNatRule| {
+        let path = |key: &str| format!("natRules[{}].{key}", rule.index);
+        let frontend = rule.frontend.as_ref();
+        NatReferences {
+            frontend: frontend.and_then(|name| {
+                frontends.find(name, config.complete, &path("frontend"), "frontend", report)
+            }),
+            to: match (&rule.backend, &rule.pool) {
+                (Some(member), _) => names.member(member, &path("backend"), report),
+                (None, Some(pool)) => names
+                    .pools
+                    .find(pool, config.complete, &path("pool"), "pool", report)
+                    .map(NatTarget::Pool),
+                (None, None) => None,
+            },
+        }
+    };
+    let nat_rules = config.nat_rules.iter().map(&mut target).collect();
+    Targets { rules, nat_rules }
+}
+
+fn backends<'c>(pool: &'c RawPool, report: &mut Report<'_>) -> Names<'c> {
+    let kind = format!("pools[{}].backends", pool.index);
+    Names::of(&kind, pool.backends.iter().map(|b| (b.index, &b.name)), report)
+}
+
+/// Pools and their backends, to find `pool/backend`.
+struct MemberNames<'c> {
+    complete: bool,
+    pools: Names<'c>,
+    /// By the pool's position.
+    backends: Vec<Names<'c>>,
+}
+
+impl MemberNames<'_> {
+    fn member(&self, wanted: &At<String>, path: &str, report: &mut Report<'_>) -> Option<NatTarget> {
+        let Some((pool, backend)) = wanted.value.split_once('/') else {
+            let mut named = self.pools.in_order.iter().zip(&self.backends);
+            let meant = named.find(|(_, backends)| backends.known.contains_key(wanted.value.as_str()));
+            let cure = match meant {
+                Some((pool, _)) => format!("(did you mean {}?)", quoted(&format!("{pool}/{}", wanted.value))),
+                None => "such as \"web/web-1\"".to_owned(),
+            };
+            let message = format!("{} names no pool; write pool/backend {cure}", quoted(&wanted.value));
+            report.add(wanted.place, path, message);
+            return None;
+        };
+        let part = |text: &str| At { place: wanted.place, value: text.to_owned() };
+        let pool = self.pools.find(&part(pool), self.complete, path, "pool", report)?;
+        let backend = self.backends[pool].find(&part(backend), self.complete, path, "backend", report)?;
+        Some(NatTarget::Member { pool, backend })
+    }
 }
 
 /// The names of one kind of thing.
@@ -71,12 +136,13 @@ impl<'c> Names<'c> {
         names
     }
 
-    /// The position of what a rule names. If names are lost, an unknown one is no mistake of its own.
+    /// The position of what a rule names at `path`. If names are lost, an unknown one is no mistake
+    /// of its own.
     fn find(
         &self,
         wanted: &At<String>,
         complete: bool,
-        rule: usize,
+        path: &str,
         key: &str,
         report: &mut Report<'_>,
     ) -> Option<usize> {
@@ -90,7 +156,7 @@ impl<'c> Names<'c> {
                 _ => format!("; known: {}", listed(&self.in_order)),
             };
             let message = format!("unknown {key} {}{cure}", quoted(&wanted.value));
-            report.add(wanted.place, format!("rules[{rule}].{key}"), message);
+            report.add(wanted.place, path, message);
         }
         found
     }

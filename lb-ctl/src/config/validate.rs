@@ -6,9 +6,10 @@ use super::conflicts;
 use super::error::Report;
 use super::fields::At;
 use super::model::{Backend, Config, Frontend, Interface, Pool, Probe, Protocol, Rule};
+use super::nat_rules;
 use super::priorities;
-use super::raw::{RawBackend, RawConfig, RawPool, RawProbe, RawRule};
-use super::references::{Target, resolve};
+use super::raw::{RawBackend, RawConfig, RawEntry, RawPool, RawProbe, RawRule};
+use super::references::{Target, Targets, resolve};
 
 /// With 131,071 slots, the largest ring, a member has 16 of them.
 pub(super) const MOST_MEMBERS: u32 = 8_192;
@@ -25,11 +26,14 @@ impl RawConfig {
             members(pool, report);
         }
         conflicts::members(&self.pools, &self.frontends, report);
-        conflicts::families(&self, &targets, report);
-        conflicts::frontend_ports(&self, &targets, report);
-        conflicts::backend_ports(&self, &targets, report);
+        conflicts::families(&self, &targets.rules, report);
+        conflicts::frontend_ports(&self, &targets.rules, report);
+        conflicts::backend_ports(&self, &targets.rules, report);
+        nat_rules::check(&self, &targets, report);
         for rule in &self.rules {
-            access(rule, report);
+            let udp = rule.protocol.is_some_and(|protocol| protocol.value == Protocol::Udp);
+            let path = format!("rules[{}]", rule.index);
+            access(&rule.access, rule.access_applies_to, udp, &path, report);
         }
         build(self, targets)
     }
@@ -58,11 +62,15 @@ fn members(pool: &RawPool, report: &mut Report<'_>) {
 }
 
 /// A list has an order, and what it judges exists.
-fn access(rule: &RawRule, report: &mut Report<'_>) {
-    let path = format!("rules[{}]", rule.index);
-    priorities::check(&rule.access, &format!("{path}.access"), report);
-    let udp = rule.protocol.is_some_and(|protocol| protocol.value == Protocol::Udp);
-    if let Some(At { place, value: AppliesTo::NewFlows }) = rule.access_applies_to
+pub(super) fn access(
+    entries: &[RawEntry],
+    applies_to: Option<At<AppliesTo>>,
+    udp: bool,
+    path: &str,
+    report: &mut Report<'_>,
+) {
+    priorities::check(entries, &format!("{path}.access"), report);
+    if let Some(At { place, value: AppliesTo::NewFlows }) = applies_to
         && udp
     {
         let message =
@@ -72,7 +80,7 @@ fn access(rule: &RawRule, report: &mut Report<'_>) {
 }
 
 /// Items that lack something are left out; they have a mistake each, so that nobody sees the rest.
-fn build(raw: RawConfig, targets: Vec<Target>) -> Config {
+fn build(raw: RawConfig, targets: Targets) -> Config {
     let probes: Vec<Probe> = raw.probes.into_iter().filter_map(probe).collect();
     let rule = |(rule, target): (RawRule, Target)| {
         let probe = target.probe.and_then(|probe| probes.get(probe));
@@ -98,7 +106,8 @@ fn build(raw: RawConfig, targets: Vec<Target>) -> Config {
         })
     };
     Config {
-        rules: raw.rules.into_iter().zip(targets).filter_map(rule).collect(),
+        rules: raw.rules.into_iter().zip(targets.rules).filter_map(rule).collect(),
+        nat_rules: nat_rules::build(raw.nat_rules, targets.nat_rules, &raw.frontends),
         interfaces: raw
             .interfaces
             .into_iter()

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use super::error::quoted;
-use super::model::Prefix;
+use super::model::{PortRange, Prefix};
 use super::suggest::did_you_mean;
 use super::words::Word;
 use super::yaml::Scalar;
@@ -124,6 +124,31 @@ pub(super) fn port(scalar: &Scalar<'_>) -> Result<u16, String> {
     }
     let number = whole(scalar, 1..=u32::from(u16::MAX))?;
     u16::try_from(number).map_err(|_| format!("{number} is no port"))
+}
+
+/// One port, or a range of them.
+pub(super) fn ports(scalar: &Scalar<'_>) -> Result<PortRange, String> {
+    let part = |text: &str| {
+        let text = text.trim().to_owned().into();
+        port(&Scalar { text, plain: scalar.plain })
+    };
+    if scalar.text == "all" {
+        return Err(
+            "NAT rules are for ports that they name; write a port, or a range such as 50100-50199".to_owned()
+        );
+    }
+    let ends = scalar.text.split_once('-').filter(|(first, last)| !first.is_empty() && !last.is_empty());
+    let Some((first, last)) = ends else {
+        return port(scalar).map(|port| PortRange { first: port, last: port });
+    };
+    let (first, last) = (part(first)?, part(last)?);
+    if first > last {
+        return Err(format!(
+            "the range {} ends before it begins; write {last}-{first}",
+            quoted(&scalar.text)
+        ));
+    }
+    Ok(PortRange { first, last })
 }
 
 /// An address that a host can have.

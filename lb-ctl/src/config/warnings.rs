@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::access::Access;
 use super::model::{Config, Distribution, Protocol, Rule};
 
 impl Config {
@@ -10,10 +11,16 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for rule in self.rules() {
-            warnings.extend(closed(rule));
-            warnings.extend(contradicted(rule));
+            warnings.extend(about_access(&format!("rule {}", rule.name), &rule.access));
             if self.pool_of(rule).backends.is_empty() {
                 warnings.push(format!("rule {}: pool {} has no backend", rule.name, self.pool_of(rule).name));
+            }
+        }
+        for rule in self.nat_rules() {
+            warnings.extend(about_access(&format!("NAT rule {}", rule.name), &rule.access));
+            if self.members_of_nat(rule).is_empty() {
+                let pool = &self.pool_of_nat(rule).name;
+                warnings.push(format!("NAT rule {}: pool {pool} has no backend", rule.name));
             }
         }
         warnings.extend(parted(self));
@@ -21,23 +28,26 @@ impl Config {
     }
 }
 
-fn closed(rule: &Rule) -> Option<String> {
-    let cause = match rule.access.entries() {
-        _ if !rule.access.is_closed() => return None,
+fn about_access(rule: &str, access: &Access) -> impl Iterator<Item = String> {
+    closed(rule, access).into_iter().chain(contradicted(rule, access))
+}
+
+fn closed(rule: &str, access: &Access) -> Option<String> {
+    let cause = match access.entries() {
+        _ if !access.is_closed() => return None,
         [] => "it has no access list; nobody can use it",
         _ => "its access list allows nobody",
     };
-    Some(format!("rule {}: closed, because {cause}", rule.name))
+    Some(format!("{rule}: closed, because {cause}"))
 }
 
-fn contradicted(rule: &Rule) -> Option<String> {
-    let [(entry, earlier), rest @ ..] = rule.access.contradicted() else { return None };
+fn contradicted(rule: &str, access: &Access) -> Option<String> {
+    let [(entry, earlier), rest @ ..] = access.contradicted() else { return None };
     let more = if rest.is_empty() { String::new() } else { format!(", and so with {} more", rest.len()) };
     Some(format!(
-        "rule {}: {} never counts, because {} comes before it{more}; write the narrower one first",
-        rule.name,
-        rule.access.entries()[*entry],
-        rule.access.entries()[*earlier]
+        "{rule}: {} never counts, because {} comes before it{more}; write the narrower one first",
+        access.entries()[*entry],
+        access.entries()[*earlier]
     ))
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::access::{AppliesTo, Entry, Verdict};
-use super::model::{AdminState, Distribution, NoHealthyBackends, Protocol, XdpMode};
+use super::model::{AdminState, Distribution, NoHealthyBackends, Protocol, Protocols, XdpMode};
 
 /// A type whose values are words in the file.
 pub(super) trait Word: Copy + 'static {
@@ -58,6 +58,18 @@ impl Word for Protocol {
     }
 }
 
+impl Word for Protocols {
+    const ALL: &'static [Self] = &[Self::Tcp, Self::Udp, Self::All];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::All => "all",
+        }
+    }
+}
+
 impl Word for Distribution {
     const ALL: &'static [Self] = &[Self::FiveTuple, Self::SourceIp, Self::SourceIpProtocol];
 
@@ -93,6 +105,12 @@ impl Word for AppliesTo {
 }
 
 impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl fmt::Display for Protocols {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }

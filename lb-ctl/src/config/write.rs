@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::access::Entry;
 use super::duration::show;
-use super::model::{Backend, Check, Config, Frontend, Interface, Pool, Probe, Rule};
+use super::model::{Backend, Check, Config, Frontend, Interface, NatRule, NatTarget, Pool, Probe, Rule};
 use super::words::Word;
 
 impl Serialize for Config {
@@ -19,12 +19,14 @@ impl Serialize for Config {
             pools: self.pools().iter().map(pool).collect(),
             probes: self.probes().iter().map(probe).collect(),
             rules: self.rules().iter().map(|r| rule(self, r)).collect(),
+            nat_rules: self.nat_rules().iter().map(|r| nat_rule(self, r)).collect(),
         };
         file.serialize(serializer)
     }
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct File<'c> {
     version: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -33,6 +35,8 @@ struct File<'c> {
     pools: Vec<PoolKeys<'c>>,
     probes: Vec<ProbeKeys<'c>>,
     rules: Vec<RuleKeys<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nat_rules: Vec<NatRuleKeys<'c>>,
 }
 
 #[derive(Serialize)]
@@ -162,6 +166,60 @@ fn rule<'c>(config: &'c Config, rule: &'c Rule) -> RuleKeys<'c> {
         tcp_reset: false,
         floating_ip: false,
         outbound_snat: false,
+        access: rule.access.entries().iter().copied().map(entry).collect(),
+        access_applies_to: rule.access.applies_to().word(),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NatRuleKeys<'c> {
+    name: &'c str,
+    frontend: &'c str,
+    protocol: &'static str,
+    port: Ports,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<&'c str>,
+    backend_port: u16,
+    idle_timeout: String,
+    tcp_reset: bool,
+    floating_ip: bool,
+    access: Vec<BTreeMap<&'static str, String>>,
+    access_applies_to: &'static str,
+}
+
+/// A number, or text for a range.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Ports {
+    One(u16),
+    Range(String),
+}
+
+fn nat_rule<'c>(config: &'c Config, rule: &'c NatRule) -> NatRuleKeys<'c> {
+    let pool = config.pool_of_nat(rule);
+    let (backend, pool) = match rule.to {
+        NatTarget::Member { backend, .. } => {
+            (Some(format!("{}/{}", pool.name, pool.backends[backend].name)), None)
+        }
+        NatTarget::Pool(_) => (None, Some(pool.name.as_str())),
+    };
+    NatRuleKeys {
+        name: &rule.name,
+        frontend: &config.frontends()[rule.frontend].name,
+        protocol: rule.protocols.word(),
+        port: match rule.ports.count() {
+            1 => Ports::One(rule.ports.first),
+            _ => Ports::Range(rule.ports.to_string()),
+        },
+        backend,
+        pool,
+        backend_port: rule.backend_port,
+        idle_timeout: show(rule.idle_timeout),
+        tcp_reset: false,
+        floating_ip: false,
         access: rule.access.entries().iter().copied().map(entry).collect(),
         access_applies_to: rule.access.applies_to().word(),
     }

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use super::Error;
 use super::store::Store;
 use crate::api::server::{Control, Refusal};
-use crate::api::types::{self, Applied, Apply, Status, Version};
+use crate::api::types::{self, Applied, Apply, Nat, Status, Version};
 use crate::config::{self, Config, Errors};
 use crate::reconcile::{self, ApplyError};
 
@@ -83,6 +83,10 @@ impl Control for Applier {
 
     async fn status(&self) -> Result<Status, Refusal> {
         self.reconciler.status().await.map_err(|error| refusal(&error))
+    }
+
+    async fn nat(&self) -> Result<Nat, Refusal> {
+        self.reconciler.nat().await.map_err(|error| refusal(&error))
     }
 
     async fn apply(&self, apply: Apply) -> Result<Applied, Refusal> {

@@ -1,5 +1,7 @@
 //! What an apply changed, in lines for people.
 
+mod nat;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::units::MemberId;
@@ -20,6 +22,8 @@ pub(super) fn between(
     frontends(old, new, &mut lines);
     pools(old, new, &mut lines);
     rules(old, new, &mut lines);
+    nat_rules(old, new, &mut lines);
+    nat::ports(old.map(|old| (old, old_maps)), (new, maps), &mut lines);
     moved(old_maps, new, maps, &mut lines);
     lines
 }
@@ -105,38 +109,59 @@ fn rules(old: Option<&Config>, new: &Config, lines: &mut Vec<String>) {
         rules.map(|rule| (rule.name.clone(), (describe(config, rule), rule.access.clone()))).collect()
     };
     let (old, new) = (old.map(described).unwrap_or_default(), described(new));
-    compare("rule", &borrowed(&old), &borrowed(&new), lines, |before, after| {
-        let now = (before.0 != after.0).then(|| format!("now {}", after.0));
-        let access = (before.1 != after.1).then(|| format!("access {}", access(&before.1, &after.1)));
-        Some(now.into_iter().chain(access).collect::<Vec<_>>().join("; "))
-    });
+    compare("rule", &borrowed(&old), &borrowed(&new), lines, with_access);
+}
+
+fn nat_rules(old: Option<&Config>, new: &Config, lines: &mut Vec<String>) {
+    let described = |config: &Config| -> BTreeMap<String, (String, Access)> {
+        let rules = config.nat_rules().iter();
+        rules.map(|rule| (rule.name.clone(), (nat::describe(config, rule), rule.access.clone()))).collect()
+    };
+    let (old, new) = (old.map(described).unwrap_or_default(), described(new));
+    compare("NAT rule", &borrowed(&old), &borrowed(&new), lines, with_access);
+}
+
+/// What a rule says now, and what changed of its access list.
+fn with_access(before: &(String, Access), after: &(String, Access)) -> Option<String> {
+    let now = (before.0 != after.0).then(|| format!("now {}", after.0));
+    let access = (before.1 != after.1).then(|| format!("access {}", access(&before.1, &after.1)));
+    Some(now.into_iter().chain(access).collect::<Vec<_>>().join("; "))
 }
 
 /// The entries that came and went, a few of each.
 fn access(before: &Access, after: &Access) -> String {
-    const SHOWN: usize = 4;
     let entries =
         |access: &Access| -> BTreeSet<String> { access.entries().iter().map(ToString::to_string).collect() };
     let (old, new) = (entries(before), entries(after));
     let mut parts: Vec<String> = new.difference(&old).map(|entry| format!("+{entry}")).collect();
     parts.extend(old.difference(&new).map(|entry| format!("-{entry}")));
-    let more = parts.len().saturating_sub(SHOWN);
-    parts.truncate(SHOWN);
-    if more > 0 {
-        parts.push(format!("and {more} more"));
-    }
+    let mut parts = a_few(parts);
     if before.applies_to() != after.applies_to() {
         parts.push(format!("now for {}", after.applies_to()));
     }
     if parts.is_empty() { "in another order".to_owned() } else { parts.join(", ") }
 }
 
-fn describe(config: &Config, rule: &Rule) -> String {
-    let access = match &rule.access {
+fn a_few(mut parts: Vec<String>) -> Vec<String> {
+    const SHOWN: usize = 4;
+    let more = parts.len().saturating_sub(SHOWN);
+    parts.truncate(SHOWN);
+    if more > 0 {
+        parts.push(format!("and {more} more"));
+    }
+    parts
+}
+
+fn in_a_word(access: &Access) -> String {
+    match access {
         access if access.is_open() => "open".to_owned(),
         access if access.is_closed() => "closed".to_owned(),
         access => format!("access list of {}", access.entries().len()),
-    };
+    }
+}
+
+fn describe(config: &Config, rule: &Rule) -> String {
+    let access = in_a_word(&rule.access);
     let probe = config.probe_of(rule).map_or("no probe".to_owned(), |probe| format!("probe {}", probe.name));
     format!(
         "{} {}:{} to pool {} port {}, {}, {probe}, {access}",

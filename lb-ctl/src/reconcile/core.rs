@@ -8,12 +8,15 @@ use lb_common::reason::Event;
 
 use super::ApplyError;
 use super::flows::{self, Census};
-use crate::compile::{self, Host, Input, Service};
+use crate::compile::{self, Host, Input, NatRules, Service};
 use crate::config::model::{AdminState, Config};
 use crate::dataplane::{Change, Dataplane, Error};
 use crate::health::{Health, ProbeKey, ProbeTarget};
 use crate::plan::{self, Plan, plan};
 use crate::state::MapState;
+
+/// How often it is looked whether anybody uses a port still that is held longer than a transition.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// A rule between two views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +157,7 @@ impl Core {
         if !plan.is_empty() {
             self.carry_out(&plan)?;
         }
-        self.note_transitions(&before, refused, now);
+        self.note_transitions(&before, refused, settled, now);
         Ok(())
     }
 
@@ -222,24 +225,39 @@ impl Core {
 
     /// Starts the clock of each transition that is new, has got another aim, or has been found in
     /// the maps.
-    fn note_transitions(&mut self, before: &BTreeMap<Service, Rule>, refused: u64, now: Instant) {
+    fn note_transitions(
+        &mut self,
+        before: &BTreeMap<Service, Rule>,
+        refused: u64,
+        settled: &BTreeSet<Service>,
+        now: Instant,
+    ) {
         let Some(config) = &self.config else { return };
         let rules = in_force(&self.observed);
         let mut transitions = BTreeMap::new();
-        for rule in config.rules() {
-            let service = Service::named_by(config, rule);
-            let Some(now_in_force) = rules.get(&service).filter(|rule| rule.old.present != 0) else {
-                continue;
-            };
+        let nat = NatRules::of(config);
+        let lengths: BTreeMap<Service, Duration> = config
+            .rules()
+            .iter()
+            .map(|rule| (Service::named_by(config, rule), config.pool_of(rule).transition))
+            .collect();
+        for (&service, now_in_force) in rules.iter().filter(|(_, rule)| rule.old.present != 0) {
+            let of_nat = || Some(config.pool_of_nat(nat.serving(service)?.1).transition);
+            let Some(length) = lengths.get(&service).copied().or_else(of_nat) else { continue };
             let same_aim = before.get(&service).is_some_and(|before| {
                 let aim = |rule: &Rule| {
                     (rule.current.ring_base, rule.current.ring_size, rule.current.port, rule.current.mode)
                 };
                 before.old.present != 0 && aim(before) == aim(now_in_force)
             });
-            let length = config.pool_of(rule).transition;
             let fresh = Transition { until: now + length, length, refused, prolonged: 0 };
-            let transition = self.transitions.get(&service).filter(|_| same_aim).copied().unwrap_or(fresh);
+            let known = self.transitions.get(&service).filter(|_| same_aim).copied();
+            let mut transition = known.unwrap_or(fresh);
+            if settled.contains(&service) {
+                // The port of a NAT rule's member that has left, and connections go on.
+                transition.until = now + transition.length.min(LOOK_AGAIN);
+                transition.prolonged += 1;
+            }
             transitions.insert(service, transition);
         }
         self.transitions = transitions;

@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 use super::core::Core;
 use super::flows::Census;
 use super::rates::Rates;
-use super::{ApplyError, Message, Options, changes, host as facts, routes, status};
+use super::{ApplyError, Message, Options, changes, host as facts, nat, routes, status};
 use crate::api::types::{Applied, Status};
 use crate::compile::{Hop, Host};
 use crate::config::model::{Config, Interface, XdpMode};
@@ -80,6 +80,9 @@ impl Desk {
             }
             Message::Status(reply) => {
                 let _ = reply.send(self.status());
+            }
+            Message::Nat(reply) => {
+                let _ = reply.send(nat::mappings(&self.core));
             }
             Message::Detach(reply) => {
                 let _ = reply.send(self.detach());

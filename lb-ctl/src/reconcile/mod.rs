@@ -5,6 +5,7 @@ mod core;
 mod desk;
 mod flows;
 mod host;
+mod nat;
 mod rates;
 mod routes;
 mod status;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::types::{Applied, Status};
+use crate::api::types::{Applied, Nat, Status};
 use crate::config::model::Config;
 use crate::dataplane::Dataplane;
 use crate::health::{Event as ProbeEvent, Prober};
@@ -55,6 +56,7 @@ pub struct Handle {
 enum Message {
     Apply(Box<Config>, oneshot::Sender<Result<Applied, ApplyError>>),
     Status(oneshot::Sender<Status>),
+    Nat(oneshot::Sender<Nat>),
     Detach(oneshot::Sender<Result<(), ApplyError>>),
 }
 
@@ -73,6 +75,13 @@ impl Handle {
     pub async fn status(&self) -> Result<Status, ApplyError> {
         let (reply, answer) = oneshot::channel();
         self.messages.send(Message::Status(reply)).await.map_err(|_| ApplyError::Stopping)?;
+        answer.await.map_err(|_| ApplyError::Stopping)
+    }
+
+    /// Which port of each NAT rule is whose.
+    pub async fn nat(&self) -> Result<Nat, ApplyError> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(Message::Nat(reply)).await.map_err(|_| ApplyError::Stopping)?;
         answer.await.map_err(|_| ApplyError::Stopping)
     }
 

@@ -9,7 +9,7 @@ use lb_common::units::MemberId;
 use super::core::{Core, in_force};
 use super::flows::Census;
 use super::rates::Rates;
-use super::{Options, host};
+use super::{Options, host, nat};
 use crate::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Transition};
 use crate::compile::{self, Accepting, Service};
 use crate::config::access::Access;
@@ -39,10 +39,11 @@ impl Sources<'_> {
             Counters::default()
         });
         let interfaces = self.interfaces(&mut warnings);
-        let (mut rules, mut members) = (Vec::new(), Vec::new());
+        let (mut rules, mut nat_rules, mut members) = (Vec::new(), Vec::new(), Vec::new());
         match self.core.config() {
             Some(config) => {
                 rules = self.rules(config, &mut warnings);
+                nat_rules = nat::rules(config, self.core, self.rates, &mut warnings);
                 members = self.members(config);
                 warnings.extend(config.warnings());
                 let attached: Vec<_> = interfaces.iter().map(|interface| interface.ifindex).collect();
@@ -57,6 +58,7 @@ impl Sources<'_> {
             uptime_seconds: self.uptime.as_secs(),
             interfaces,
             rules,
+            nat_rules,
             members,
             exceptions: self.exceptions(),
             reasons: reasons(&counters),
@@ -124,20 +126,17 @@ impl Sources<'_> {
                 opened: stats.opened,
                 opened_per_second: rate.opened,
                 packets_per_second: rate.packets,
-                transition: self.core.transition(service).map(|transition| Transition {
-                    seconds_left: transition.until.saturating_duration_since(Instant::now()).as_secs(),
-                    prolonged: transition.prolonged,
-                }),
+                transition: transition(self.core, service),
             });
         }
         rules
     }
 
-    /// Each member once for each probe and policy that judges it.
+    /// Each member once for each probe and policy that judges it, and those of NAT rules alone.
     fn members(&self, config: &Config) -> Vec<Member> {
         let reports: HashMap<&ProbeKey, &Report> =
             self.reports.iter().map(|(key, report)| (key, report)).collect();
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut alone) = (BTreeSet::new(), BTreeSet::new());
         let mut members = Vec::new();
         for rule in config.rules() {
             if !seen.insert((rule.pool, rule.probe, rule.no_healthy_backends)) {
@@ -149,6 +148,15 @@ impl Sources<'_> {
                 let report =
                     probe.and_then(|probe| reports.get(&ProbeKey::new(backend.address, probe)).copied());
                 members.push(self.member(pool, backend, probe, accepting, report));
+            }
+        }
+        for rule in config.nat_rules() {
+            let pool = config.pool_of_nat(rule);
+            let known = config.rules().iter().any(|rule| std::ptr::eq(config.pool_of(rule), pool));
+            for backend in config.members_of_nat(rule).iter().filter(|_| !known) {
+                if alone.insert((&pool.name, &backend.name)) {
+                    members.push(self.member(pool, backend, None, Accepting::Unprobed, None));
+                }
             }
         }
         members
@@ -197,6 +205,14 @@ impl Sources<'_> {
     }
 }
 
+/// The time that is left to a service.
+pub(super) fn transition(core: &Core, service: Service) -> Option<Transition> {
+    core.transition(service).map(|transition| Transition {
+        seconds_left: transition.until.saturating_duration_since(Instant::now()).as_secs(),
+        prolonged: transition.prolonged,
+    })
+}
+
 fn reason(accepting: Accepting, report: Option<&Report>) -> String {
     let result = report.and_then(|report| report.last).map(|(outcome, _)| outcome.to_string());
     match accepting {
@@ -223,14 +239,14 @@ fn events(counters: &Counters) -> BTreeMap<String, u64> {
     counted.map(|(event, count)| (format!("{event:?}"), *count)).collect()
 }
 
-fn protocol(protocol: Protocol) -> &'static str {
+pub(super) fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
     }
 }
 
-fn access(access: &Access) -> &'static str {
+pub(super) fn access(access: &Access) -> &'static str {
     match access {
         access if access.is_open() => "open",
         access if access.is_closed() => "closed",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lb_ctl::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Transition};
+use lb_ctl::api::types::{Exceptions, Interface, Member, NatRule, Packets, Rule, Status, Transition};
 use lb_ctl::cli::{View, render};
 
 const PLAIN: View = View { colours: false, width: None };
@@ -43,6 +43,27 @@ fn member(name: &str, last: u8, state: &str, reason: &str) -> Member {
     }
 }
 
+fn nat(name: &str, member: Option<&str>, [used, held, room]: [usize; 3]) -> NatRule {
+    NatRule {
+        name: name.to_owned(),
+        protocol: "tcp".to_owned(),
+        address: [203, 0, 113, 10].into(),
+        ports: if room == 1 { "50001" } else { "50100-50199" }.to_owned(),
+        pool: "web".to_owned(),
+        member: member.map(ToOwned::to_owned),
+        backend_port: 22,
+        access: "listed".to_owned(),
+        used,
+        held,
+        room,
+        inbound: Packets::default(),
+        replies: Packets::default(),
+        opened: 120,
+        opened_per_second: 0.0,
+        packets_per_second: 12.0,
+    }
+}
+
 /// A load balancer in the middle of everything.
 pub(crate) fn busy() -> Status {
     let moving = Transition { seconds_left: 8_090, prolonged: 2 };
@@ -61,6 +82,7 @@ pub(crate) fn busy() -> Status {
             Interface { name: "eth1".to_owned(), ifindex: 3, mode: "generic".to_owned() },
         ],
         rules: vec![Rule { transition: Some(moving), ..rule("http", "tcp", 80) }, closed],
+        nat_rules: vec![nat("rdp", Some("web-1"), [1, 0, 1]), nat("ssh", None, [3, 2, 100])],
         members: vec![
             member("web-1", 11, "up", "HTTP 200"),
             member("web-2", 12, "unknown", "not probed yet"),
@@ -92,6 +114,10 @@ RULE  FRONTEND               POOL       UP  NEW/S  PKTS/S  OPENED  STATE
 http  tcp 203.0.113.10:80    web:8080  2/3   1.2k   98.8k   45.7k  settles in 2h14m, prolonged 2x
 dns   udp 203.0.113.10:8080  web       2/3      0   98.8k   45.7k  closed to everybody
 
+NAT RULE  FRONTEND                      TO            PORTS  NEW/S  PKTS/S  OPENED  STATE
+rdp       tcp 203.0.113.10:50001        web/web-1:22    1/1      0    12.0     120  ok
+ssh       tcp 203.0.113.10:50100-50199  web:22        3/100      0    12.0     120  2 held
+
 MEMBER     ADDRESS    PROBE  STATE    SINCE  OPENED  WHY               NEXT HOP
 web/web-1  10.0.1.11  web    up       2h15m   15.2k  HTTP 200          02:00:00:00:01:0b on eth1
 web/web-2  10.0.1.12  web    unknown  2h15m   15.2k  not probed yet    02:00:00:00:01:0b on eth1
@@ -112,6 +138,7 @@ fn an_empty_one_says_so_in_few_lines() {
     let empty = Status {
         interfaces: vec![],
         rules: vec![],
+        nat_rules: vec![],
         members: vec![],
         reasons: BTreeMap::new(),
         warnings: vec![],

@@ -51,7 +51,7 @@ fn post(body: &str) -> String {
 async fn nonsense_gets_an_answer_that_says_what_would_be_right() {
     let scratch = Scratch::new();
     let _daemon = Daemon::with_limits(&scratch, Script::applying(Ok(done())), limits());
-    let there_are = "there are GET /v1/status, GET /v1/version and POST /v1/apply";
+    let there_are = "there are GET /v1/status, GET /v1/nat, GET /v1/version and POST /v1/apply";
     let malformed = |cause: &str| {
         format!(
             "the request is not the JSON that /v1/apply takes: {cause}; \

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::future::BoxFuture;
 use lb_ctl::api::server::{self, Control, Limits, Refusal};
-use lb_ctl::api::types::{Applied, Apply, Status, Version};
+use lb_ctl::api::types::{Applied, Apply, Nat, Status, Version};
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -61,6 +61,10 @@ impl Control for Script {
 
     async fn status(&self) -> Result<Status, Refusal> {
         self.status.clone()
+    }
+
+    async fn nat(&self) -> Result<Nat, Refusal> {
+        Ok(Nat { mappings: Vec::new() })
     }
 
     async fn apply(&self, apply: Apply) -> Result<Applied, Refusal> {

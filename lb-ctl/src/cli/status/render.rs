@@ -1,10 +1,11 @@
 //! A status as people read it: a pure function.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_common::reason::{Action, Reason};
 
-use crate::api::types::{Exceptions, Member, Packets, Rule, Status};
+use crate::api::types::{Exceptions, Member, NatRule, Packets, Rule, Status};
 use crate::cli::table::{Align, Table, count, duration, number};
 
 /// How it is shown.
@@ -18,7 +19,8 @@ pub struct View {
 /// All sections that have something to say.
 #[must_use]
 pub fn render(status: &Status, view: View) -> String {
-    let sections = [head(status), rules(status), members(status), packets(status), warnings(status)];
+    let sections =
+        [head(status), rules(status), nat_rules(status), members(status), packets(status), warnings(status)];
     let mut text = String::new();
     for section in sections.iter().filter(|section| !section.is_empty()) {
         if !text.is_empty() {
@@ -82,6 +84,49 @@ fn rules(status: &Status) -> Section {
         ]);
     }
     section(&table, status.rules.iter().map(tone_of_rule))
+}
+
+fn nat_rules(status: &Status) -> Section {
+    let mut table = Table::new(&[
+        ("NAT RULE", Align::Left),
+        ("FRONTEND", Align::Left),
+        ("TO", Align::Left),
+        ("PORTS", Align::Right),
+        ("NEW/S", Align::Right),
+        ("PKTS/S", Align::Right),
+        ("OPENED", Align::Right),
+        ("STATE", Align::Left),
+    ]);
+    for rule in &status.nat_rules {
+        let member = rule.member.as_ref().map_or(String::new(), |member| format!("/{member}"));
+        table.row([
+            rule.name.clone(),
+            format!("{} {}", rule.protocol, at(rule.address, &rule.ports)),
+            format!("{}{member}:{}", rule.pool, rule.backend_port),
+            format!("{}/{}", rule.used, rule.room),
+            number(rule.opened_per_second),
+            number(rule.packets_per_second),
+            count(rule.opened),
+            state_of_nat(rule),
+        ]);
+    }
+    let tone = |rule: &NatRule| if rule.access == "closed" { Tone::Attention } else { Tone::Plain };
+    section(&table, status.nat_rules.iter().map(tone))
+}
+
+/// An address with its ports.
+fn at(address: IpAddr, ports: &str) -> String {
+    match address {
+        IpAddr::V4(address) => format!("{address}:{ports}"),
+        IpAddr::V6(address) => format!("[{address}]:{ports}"),
+    }
+}
+
+fn state_of_nat(rule: &NatRule) -> String {
+    let closed = (rule.access == "closed").then(|| "closed to everybody".to_owned());
+    let held = (rule.held > 0).then(|| format!("{} held", count(rule.held as u64)));
+    let notes: Vec<String> = closed.into_iter().chain(held).collect();
+    if notes.is_empty() { "ok".to_owned() } else { notes.join("; ") }
 }
 
 fn pool_and_port(rule: &Rule) -> String {
