@@ -128,6 +128,9 @@ fn inbound<A: Family, F: Window, T: Tables<A>>(
     if rule.access != access::OPEN && !may_enter(headers, rule, tables) {
         return Err(Reason::AccessDenied);
     }
+    if headers.ip.source.stays_on_link() {
+        return Err(Reason::LinkSource);
+    }
     if headers.ip.ttl <= 1 {
         return Err(Reason::TtlExpired);
     }

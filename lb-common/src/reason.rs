@@ -90,6 +90,7 @@ reasons! {
     36 ErrorUnknown Drop "An ICMP error to a frontend, about a packet that no rule's member can have sent."
     37 IcmpLimited Drop "Would have been answered by ICMP, but too many have been in the last moment."
     38 SourceNoHost Drop "Would have been answered by ICMP, but its source is no address of a single host."
+    39 LinkSource Drop "IPv6 to a frontend from an address that no router forwards for: link-local, multicast or none."
 }
 
 /// Things that are counted beside a packet's way and never change it.

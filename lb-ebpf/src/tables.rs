@@ -15,8 +15,8 @@ use aya_ebpf::{
 use lb_common::{
     abi::{
         self, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, IcmpState, MARK_BITS, MARKS_PER_WORD,
-        MEMBERS, Member, Owner, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats,
-        SLOTS_PER_WORD, access, sieve,
+        MEMBERS, Member, Owner, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey,
+        RuleStats, SLOTS_PER_WORD, access, sieve,
     },
     pipeline::Stage,
     reason::{Event, Reason},
@@ -206,13 +206,17 @@ macro_rules! tables_of {
 
             #[inline(always)]
             fn owner(&self, address: $address) -> Option<&Owner> {
-                // SAFETY: user space replaces an owner by another that is right for the same address.
+                // SAFETY: the memory is the map's, and whatever a late reader finds there is an `Owner`.
+                // The kernel hands a replaced element to the next replacement on that CPU at once: a
+                // packet that is held up for two of them may be taken for another member's.
                 unsafe { $owners.get(address) }
             }
 
             #[inline(always)]
             fn reverse(&self, key: &ReverseKey) -> Option<&Reverse<$address>> {
-                // SAFETY: address and port of an entry never change while a reply can need it.
+                // SAFETY: as for owners. Address and port of an entry never change while a reply can need
+                // it, its life may: a reply that is held up for two such changes may come from another
+                // frontend, whose client ignores it.
                 unsafe { $reverse.get(key.word()) }
             }
 

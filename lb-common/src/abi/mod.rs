@@ -48,6 +48,8 @@ pub const STAGES: u32 = 16;
 
 /// Names of the maps; at most 15 characters, which is what the kernel keeps.
 pub mod map {
+    /// What every name begins with.
+    pub const PREFIX: &str = "lb_";
     /// [`super::Root`], one element.
     pub const ROOT: &str = "lb_root";
     /// Words of [`super::sieve`].

@@ -67,6 +67,9 @@ pub trait Family: Copy + Eq + Ord + Hash + Default + Debug + 'static {
     #[must_use]
     fn absorb(self, state: u64, tail: u32) -> u64;
 
+    /// Whether no router forwards what comes from this address. IPv4 leaves that to hosts.
+    fn stays_on_link(self) -> bool;
+
     /// The address in a word, for the first glance (see [`crate::abi::sieve`]).
     #[must_use]
     fn fold(self) -> u32;

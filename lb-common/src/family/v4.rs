@@ -111,6 +111,11 @@ impl Family for Addr {
     }
 
     #[inline(always)]
+    fn stays_on_link(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
     fn fold(self) -> u32 {
         self.word()
     }

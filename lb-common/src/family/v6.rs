@@ -32,7 +32,7 @@ pub fn is_ipv6<F: Window>(frame: &F) -> bool {
 /// What only an IPv6 header says, and where the transport header is.
 #[derive(Debug, Clone, Copy)]
 pub struct Rest {
-    /// Version and the upper half of the traffic class.
+    /// 6, in what is to be forwarded.
     version: u8,
     transport_at: u16,
 }
@@ -121,6 +121,13 @@ impl Family for Addr6 {
         mix(mix(mix(state ^ prefix) ^ interface) ^ u64::from(tail))
     }
 
+    /// Link-local (RFC 4291, section 2.5.6), multicast, unspecified and loopback.
+    #[inline(always)]
+    fn stays_on_link(self) -> bool {
+        let [prefix, interface] = self.words().map(u64::from_be);
+        prefix >> 54 == 0xfe80 >> 6 || prefix >> 56 == 0xff || prefix == 0 && interface <= 1
+    }
+
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "the upper half")]
     fn fold(self) -> u32 {
@@ -191,7 +198,11 @@ fn extensions<F: Window>(frame: &F, first: u8) -> Behind {
         if header == FRAGMENT {
             return Behind::FRAGMENT;
         }
-        let Some(&[next, words]) = frame.view::<2>(at & 0x3fff) else { return Behind::TOO_SHORT };
+        let Some(&[next, words, _, left]) = frame.view::<4>(at & 0x3fff) else { return Behind::TOO_SHORT };
+        // Not at its destination yet, which its checksum is made for (section 8.1).
+        if header == ROUTING && left != 0 {
+            return Behind::UNKNOWN;
+        }
         at += (usize::from(words) + 1) * 8;
         header = next;
         match header {

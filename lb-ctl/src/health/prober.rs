@@ -1,6 +1,7 @@
 //! Runs the probes: a task for each target, and one that tells what changed.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -225,8 +226,7 @@ impl Shared {
         let mut warned = lock(&self.warned);
         if warned.is_none_or(|last| last.elapsed() >= WARN_EVERY) {
             *warned = Some(Instant::now());
-            let ProbeKey { address, port, .. } = key;
-            tracing::warn!("probe of {address}:{port}: {message}");
+            tracing::warn!("probe of {}: {message}", SocketAddr::new(key.address, key.port));
         }
     }
 }

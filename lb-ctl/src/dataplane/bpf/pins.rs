@@ -103,7 +103,7 @@ impl Pins {
 
     /// Removes program, maps and folders; the links must have gone.
     pub(super) fn remove(&self) -> Result<(), Error> {
-        let maps = map::ALL.iter().map(|name| self.map(name));
+        let maps = self.pinned_maps().map_err(|cause| self.trouble("look into", &cause))?;
         [self.next_program(), self.program()]
             .into_iter()
             .chain(maps)
@@ -113,6 +113,20 @@ impl Pins {
                 folders.iter().try_for_each(|folder| unless_absent(fs::remove_dir(folder)))
             })
             .map_err(|cause| self.trouble("remove", &cause))
+    }
+
+    /// The maps that are there. Another version's are among them: those, too, must go to make room.
+    fn pinned_maps(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(self.maps()) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+        let ours = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(map::PREFIX)
+        };
+        Ok(paths.into_iter().filter(ours).collect())
     }
 
     fn ensure_bpffs(&self) -> Result<(), Error> {

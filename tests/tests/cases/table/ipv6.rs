@@ -16,6 +16,9 @@ const ICMP: u8 = 58;
 const DESTINATION: u8 = 60;
 /// What follows the first two bytes of an extension header of eight bytes: one option that pads.
 const PADDING: [u8; 6] = [1, 4, 0, 0, 0, 0];
+/// The same of a routing header without and with segments left.
+const ARRIVED: [u8; 6] = [4, 0, 0, 0, 0, 0];
+const ON_ITS_WAY: [u8; 6] = [4, 1, 0, 0, 0, 0];
 const OWN: &str = "198.51.100.1:443";
 
 pub(super) fn rows() -> Vec<Case> {
@@ -27,8 +30,16 @@ pub(super) fn rows() -> Vec<Case> {
             .client(syn().extension(HOP_BY_HOP, &PADDING), opens(1))
             .client(data().extension(DESTINATION, &PADDING), to_member(1))
             .client(data().extension(DESTINATION, &[0; 1022]), to_member(1))
-            .client(query().extension(ROUTING, &PADDING), to_member(1).of(DNS))
+            .client(query().extension(ROUTING, &ARRIVED), to_member(1).of(DNS))
             .member(1, answer(1).extension(DESTINATION, &PADDING), to_client()),
+        case("a packet with segments left has not arrived: its checksum is another destination's", lab())
+            .client(query().extension(ROUTING, &ON_ITS_WAY), untouched(Reason::Protocol)),
+        case("who no router forwards for is no client", lab())
+            .client(data().from("[fe80::2]:40000"), untouched(Reason::LinkSource))
+            .client(data().from("[febf::2]:40000"), untouched(Reason::LinkSource))
+            .client(query().from("[ff02::1]:40000"), untouched(Reason::LinkSource))
+            .client(data().from("[::]:40000"), untouched(Reason::LinkSource))
+            .client(data().from("[::1]:40000"), untouched(Reason::LinkSource)),
         case("four extension headers are followed", lab()).client(nested(data(), 4), to_member(1)),
         case("a fifth is one too many", lab()).client(nested(data(), 5), untouched(Reason::IpOptions)),
         case("a fragment header behind others is found, whatever its place", lab())
