@@ -121,6 +121,15 @@ fn removal_leaves_nothing_and_may_be_repeated() {
 }
 
 #[test]
+fn maps_of_another_version_are_removed() {
+    let dir = PinDir::new("tomorrow");
+    drop(dir.open());
+    fs::rename(dir.path().join("maps/lb_owners"), dir.path().join("maps/lb_of_tomorrow")).unwrap();
+    lb_ctl::dataplane::bpf::Bpf::remove(dir.path()).unwrap();
+    assert!(!dir.path().exists());
+}
+
+#[test]
 fn what_is_not_ours_is_not_removed() {
     let dir = PinDir::new("foreign");
     drop(dir.open());
