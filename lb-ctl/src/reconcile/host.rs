@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::desk::ipv4;
 use crate::config::model::Config;
 use crate::neighbours::Snapshot;
 
@@ -31,7 +30,7 @@ fn unreached(config: &Config, snapshot: &Snapshot) -> Vec<String> {
         return Vec::new();
     }
     let alone = |address| snapshot.interfaces_toward(&BTreeSet::from([address]), &BTreeSet::new()).is_empty();
-    let frontends = config.frontends().iter().filter(|frontend| ipv4(frontend.address).is_some_and(alone));
+    let frontends = config.frontends().iter().filter(|frontend| alone(frontend.address));
     frontends
         .map(|frontend| {
             format!(
