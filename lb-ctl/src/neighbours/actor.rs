@@ -1,7 +1,7 @@
 //! The task: hears what changed, asks the kernel what that means, publishes what follows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::netlink::{Error, Events, News, Requests};
 use super::solicit::Schedule;
-use super::table::{Snapshot, Table};
+use super::table::{Family, NeighbourKey, Snapshot, Table};
 use super::todo::Todo;
 use super::{Track, Work};
 
@@ -25,7 +25,7 @@ pub(super) struct Actor {
     orders: mpsc::Receiver<Track>,
     /// Who waits for the next refresh.
     waiting: Vec<oneshot::Sender<Arc<Snapshot>>>,
-    members: BTreeSet<Ipv4Addr>,
+    members: BTreeSet<IpAddr>,
     table: Table,
     todo: Todo,
     schedule: Schedule,
@@ -96,7 +96,8 @@ impl Actor {
         if news.routes {
             self.todo.routes.want();
         }
-        if news.interface_routes || (news.table_routes && self.table.follows_routes()) {
+        let follows = |&family: &Family| *news.table_routes.of(family) && self.table.follows_routes(family);
+        if news.interface_routes || Family::BOTH.iter().any(follows) {
             self.todo.tables.want();
         }
         if news.everything {
@@ -170,7 +171,9 @@ impl Actor {
         let started = Instant::now();
         let tables = self.requests.tables().await?;
         self.table.set_interface_routes(tables.interface_routes);
-        self.table.set_table_routes(tables.routes.as_deref());
+        for family in Family::BOTH {
+            self.table.set_table_routes(family, tables.routes.of(family).as_deref());
+        }
         self.todo.tables.done(started, Instant::now());
         self.todo.publish.want_now(started);
         Ok(())
@@ -204,7 +207,7 @@ impl Actor {
                         self.todo.publish.want();
                     }
                 }
-                Err(Error::Refused { source, .. }) => self.complain(&source),
+                Err(Error::Refused { source, .. }) => self.complain(key, &source),
                 Err(error) => return Err(error),
             }
         }
@@ -212,9 +215,12 @@ impl Actor {
     }
 
     /// A refusal leaves the member unresolved and is repeated by the schedule; it is told once.
-    fn complain(&mut self, error: &std::io::Error) {
+    fn complain(&mut self, key: NeighbourKey, error: &std::io::Error) {
         let hint = match error.raw_os_error() {
-            Some(libc::ENOBUFS) => "; the neighbour table is full: raise net.ipv4.neigh.default.gc_thresh3",
+            Some(libc::ENOBUFS) => match Family::of(key.address) {
+                Family::V4 => "; the neighbour table is full: raise net.ipv4.neigh.default.gc_thresh3",
+                Family::V6 => "; the neighbour table is full: raise net.ipv6.neigh.default.gc_thresh3",
+            },
             Some(libc::EPERM) => "; CAP_NET_ADMIN is needed",
             _ => "",
         };

@@ -9,29 +9,31 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
+use rtnetlink::packet_core::NlasIterator;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{
-    AfSpecInet, AfSpecUnspec, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteScope, RouteType, RouteVia,
 };
 use rtnetlink::packet_route::{AddressFamily, route::RouteHeader};
 
 pub(super) use forwarding::{RTM_DELNETCONF, RTM_NEWNETCONF, forwarding};
-pub(super) use tables::{are_default_rules, may_be_table_route, table_route};
+pub(super) use tables::{are_default_rules, table_route, table_route_family};
 
 use super::table::{
-    Fact, InterfaceAddress, InterfaceRoute, Link, Mac, Neighbour, NeighbourKey, Prefix, Route,
+    Fact, Family, InterfaceAddress, InterfaceRoute, Link, Mac, Neighbour, NeighbourKey, PerFamily, Prefix,
+    Route,
 };
 
-/// What a message tells about links, IPv4 addresses or IPv4 neighbours; `None` if it is about
+/// What a message tells about links, addresses or neighbours; `None` if it is about
 /// something else.
 pub(super) fn fact(message: &RouteNetlinkMessage) -> Option<Fact> {
     match message {
@@ -63,17 +65,19 @@ pub(super) fn route(message: &RouteMessage) -> Route {
 /// The interfaces of a connected or default route, and of no other.
 pub(super) fn interface_routes(message: &RouteMessage) -> Vec<InterfaceRoute> {
     let header = &message.header;
-    if header.kind != RouteType::Unicast || !is_connected_or_default(header) {
+    let Some(prefix) = prefix(message).filter(|_| header.kind == RouteType::Unicast) else {
         return Vec::new();
-    }
-    let prefix = Prefix {
-        address: destination(message).unwrap_or(Ipv4Addr::UNSPECIFIED),
-        length: header.destination_prefix_length,
+    };
+    let wanted = |attributes: &[RouteAttribute]| {
+        prefix.length == 0 || !attributes.iter().any(|attribute| gateway(attribute).is_some())
     };
     let attributes = message.attributes.iter();
     let interfaces = attributes.flat_map(|attribute| match attribute {
-        RouteAttribute::Oif(ifindex) => vec![*ifindex],
-        RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
+        RouteAttribute::Oif(ifindex) if wanted(&message.attributes) => vec![*ifindex],
+        RouteAttribute::MultiPath(hops) => {
+            let hops = hops.iter().filter(|hop| wanted(&hop.attributes));
+            hops.map(|hop| hop.interface_index).collect()
+        }
         _ => Vec::new(),
     });
     interfaces.map(|ifindex| InterfaceRoute { ifindex, prefix }).collect()
@@ -82,22 +86,35 @@ pub(super) fn interface_routes(message: &RouteMessage) -> Vec<InterfaceRoute> {
 /// True if [`interface_routes`] could say something about a route message that starts with these
 /// bytes (`struct rtmsg`). Spares the decoding of a hundred thousand others.
 pub(super) fn may_be_interface_route(rtmsg: &[u8]) -> bool {
-    RouteHeader::parse(rtmsg).is_ok_and(|header| is_connected_or_default(&header))
+    let Ok(header) = RouteHeader::parse(rtmsg) else { return false };
+    match family(header.address_family) {
+        _ if header.destination_prefix_length == 0 => true,
+        Some(Family::V4) => header.scope == RouteScope::Link,
+        // IPv6 routes have no scope.
+        Some(Family::V6) => !names_gateway(rtmsg),
+        None => false,
+    }
 }
 
-fn is_connected_or_default(header: &RouteHeader) -> bool {
-    header.destination_prefix_length == 0 || header.scope == RouteScope::Link
+fn names_gateway(rtmsg: &[u8]) -> bool {
+    /// Of `struct rtmsg`.
+    const HEADER: usize = 12;
+    let mut attributes = NlasIterator::new(rtmsg.get(HEADER..).unwrap_or_default());
+    attributes.any(|attribute| attribute.is_ok_and(|attribute| attribute.kind() == libc::RTA_GATEWAY))
 }
 
 fn unicast(message: &RouteMessage) -> Route {
     let mut ifindex = 0;
-    let (mut gateway, mut mtu, mut kernel_only) = (None, None, false);
+    let (mut via, mut mtu, mut kernel_only) = (None, None, false);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Oif(index) => ifindex = *index,
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(*address),
-            // RFC 5549: an IPv6 gateway; or an encapsulation (`ip route ... encap`).
-            RouteAttribute::Via(_) | RouteAttribute::EncapType(_) => kernel_only = true,
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => {
+                via = gateway(attribute);
+                kernel_only |= via.is_none();
+            }
+            // `ip route ... encap`
+            RouteAttribute::EncapType(_) => kernel_only = true,
             RouteAttribute::Metrics(metrics) => mtu = metrics.iter().find_map(metric_mtu),
             _ => {}
         }
@@ -105,7 +122,7 @@ fn unicast(message: &RouteMessage) -> Route {
     if kernel_only {
         return Route::KernelOnly { ifindex };
     }
-    Route::Unicast { ifindex, gateway, mtu }
+    Route::Unicast { ifindex, gateway: via, mtu }
 }
 
 fn metric_mtu(metric: &RouteMetric) -> Option<u32> {
@@ -115,12 +132,44 @@ fn metric_mtu(metric: &RouteMetric) -> Option<u32> {
     }
 }
 
-fn destination(message: &RouteMessage) -> Option<Ipv4Addr> {
-    let mut attributes = message.attributes.iter();
-    attributes.find_map(|attribute| match attribute {
-        RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(*address),
+/// Of either family: an IPv4 route may lead through an IPv6 gateway (RFC 5549).
+fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(address) => ip(address),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
         _ => None,
+    }
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
+
+/// Default routes come without a destination.
+fn prefix(message: &RouteMessage) -> Option<Prefix> {
+    let family = family(message.header.address_family)?;
+    let mut attributes = message.attributes.iter();
+    let destination = attributes.find_map(|attribute| match attribute {
+        RouteAttribute::Destination(address) => ip(address),
+        _ => None,
+    });
+    Some(Prefix {
+        address: destination.unwrap_or(family.unspecified()),
+        length: message.header.destination_prefix_length,
     })
+}
+
+fn family(family: AddressFamily) -> Option<Family> {
+    match family {
+        AddressFamily::Inet => Some(Family::V4),
+        AddressFamily::Inet6 => Some(Family::V6),
+        _ => None,
+    }
 }
 
 /// Ports of a bridge are announced a second time with family `AF_BRIDGE`: a port that leaves its
@@ -134,13 +183,13 @@ fn link(message: &LinkMessage) -> Option<Link> {
     if !is_whole_link(message) {
         return None;
     }
-    let (mut name, mut mtu, mut mac, mut kind, mut forwards) = (None, None, None, None, false);
+    let (mut name, mut mtu, mut mac, mut kind, mut forwards) = (None, None, None, None, PerFamily::default());
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(value) => name = Some(value.clone()),
             LinkAttribute::Mtu(value) => mtu = Some(*value),
             LinkAttribute::Address(bytes) => mac = ethernet_address(bytes),
-            LinkAttribute::AfSpecUnspec(families) => forwards = families.iter().any(ipv4_forwards),
+            LinkAttribute::AfSpecUnspec(families) => forwards = forwarding_of(families),
             LinkAttribute::LinkInfo(info) => kind = info.iter().find_map(link_kind),
             _ => {}
         }
@@ -159,9 +208,23 @@ fn link(message: &LinkMessage) -> Option<Link> {
     })
 }
 
-fn ipv4_forwards(family: &AfSpecUnspec) -> bool {
-    let AfSpecUnspec::Inet(settings) = family else { return false };
-    settings.iter().any(|settings| matches!(settings, AfSpecInet::DevConf(conf) if conf.forwarding != 0))
+fn forwarding_of(families: &[AfSpecUnspec]) -> PerFamily<bool> {
+    let mut forwards = PerFamily::default();
+    for family in families {
+        match family {
+            AfSpecUnspec::Inet(settings) => {
+                forwards.v4 =
+                    settings.iter().any(|it| matches!(it, AfSpecInet::DevConf(conf) if conf.forwarding != 0));
+            }
+            AfSpecUnspec::Inet6(settings) => {
+                forwards.v6 = settings
+                    .iter()
+                    .any(|it| matches!(it, AfSpecInet6::DevConf(conf) if conf.forwarding != 0));
+            }
+            _ => {}
+        }
+    }
+    forwards
 }
 
 fn link_kind(info: &LinkInfo) -> Option<String> {
@@ -172,14 +235,11 @@ fn link_kind(info: &LinkInfo) -> Option<String> {
 }
 
 fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
-    if message.header.family != AddressFamily::Inet {
-        return None;
-    }
     let (mut local, mut peer) = (None, None);
     for attribute in &message.attributes {
         match attribute {
-            AddressAttribute::Local(IpAddr::V4(address)) => local = Some(*address),
-            AddressAttribute::Address(IpAddr::V4(address)) => peer = Some(*address),
+            AddressAttribute::Local(address) => local = Some(*address),
+            AddressAttribute::Address(address) => peer = Some(*address),
             _ => {}
         }
     }
@@ -194,12 +254,13 @@ fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
 
 fn neighbour_key(message: &NeighbourMessage) -> Option<NeighbourKey> {
     let proxy = message.header.flags.contains(NeighbourFlags::Proxy);
-    if message.header.family != AddressFamily::Inet || proxy {
+    if proxy {
         return None;
     }
     let mut attributes = message.attributes.iter();
     let address = attributes.find_map(|attribute| match attribute {
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(*address),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
         _ => None,
     })?;
     Some(NeighbourKey { ifindex: message.header.ifindex, address })

@@ -3,7 +3,7 @@
 //! The kernel's own answers are the truth: a member's way is what a route look-up says (policy
 //! rules included), its MAC address is what the neighbour table holds, and a neighbour that is
 //! missing or getting old is resolved by the kernel, on our request. Nothing here decides about
-//! routes or speaks ARP.
+//! routes or speaks ARP or neighbour discovery.
 //!
 //! One task owns all of it ([`Neighbours::start`]). It listens to the kernel's announcements,
 //! answers bursts of them together, and publishes a [`Snapshot`] whenever a value changed.
@@ -26,7 +26,7 @@ mod table;
 mod todo;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,7 +34,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use netlink::Error;
 pub use table::{
-    InterfaceAddress, InterfaceRoute, Link, Mac, NextHop, Prefix, RouteWay, Snapshot, Update, Why,
+    Family, InterfaceAddress, InterfaceRoute, Link, Mac, NextHop, PerFamily, Prefix, RouteWay, Snapshot,
+    Update, Why,
 };
 
 /// Handle of the task that watches routes, neighbours, links and addresses of this network
@@ -59,7 +60,7 @@ impl Neighbours {
 
     /// Replaces the set of members whose next hops are kept, and returns once each has an answer.
     /// That answer may be [`Why::NoNeighbour`] for a moment: the kernel has been asked to resolve.
-    pub async fn track(&self, members: BTreeSet<Ipv4Addr>) -> Result<Arc<Snapshot>, Error> {
+    pub async fn track(&self, members: BTreeSet<IpAddr>) -> Result<Arc<Snapshot>, Error> {
         let (reply, answer) = oneshot::channel();
         let order = Track { members, reply };
         self.commands.send(order).await.map_err(|_| Error::Stopped)?;
@@ -115,6 +116,6 @@ struct Work {
 /// The one order that the task takes.
 #[derive(Debug)]
 struct Track {
-    members: BTreeSet<Ipv4Addr>,
+    members: BTreeSet<IpAddr>,
     reply: oneshot::Sender<Arc<Snapshot>>,
 }

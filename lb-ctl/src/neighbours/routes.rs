@@ -4,7 +4,7 @@
 //! hosts each have a hardware address, several paths, tunnels, routes that are equally good) is left to it.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use lb_common::abi::ROUTES;
 
@@ -33,7 +33,7 @@ pub(super) enum TableKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gateway {
     pub(super) ifindex: u32,
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddr,
     /// The route's own limit.
     pub(super) mtu: Option<u32>,
 }
@@ -41,9 +41,9 @@ pub(super) struct Gateway {
 /// The way to a prefix, unless a longer one holds the address; `None` leaves it to the kernel.
 pub(super) type Way = (Prefix, Option<Gateway>);
 
-/// Prefixes, longest first, that say the same as these routes; none if there would be too many.
+/// Prefixes, longest first, that say the same as these routes of one family; none if there would be too many.
 pub(super) fn compile(routes: &[TableRoute]) -> Vec<Way> {
-    let mut by_prefix = BTreeMap::<(u8, Ipv4Addr), Vec<&TableRoute>>::new();
+    let mut by_prefix = BTreeMap::<(u8, IpAddr), Vec<&TableRoute>>::new();
     for route in routes {
         by_prefix.entry((route.prefix.length, route.prefix.address)).or_default().push(route);
     }

@@ -95,7 +95,7 @@ mod tests {
 
     fn key(number: u16) -> NeighbourKey {
         let [high, low] = number.to_be_bytes();
-        NeighbourKey { ifindex: 2, address: Ipv4Addr::new(10, 0, high, low) }
+        NeighbourKey { ifindex: 2, address: Ipv4Addr::new(10, 0, high, low).into() }
     }
 
     fn needs(numbers: std::ops::Range<u16>, need: Need) -> BTreeMap<NeighbourKey, Need> {

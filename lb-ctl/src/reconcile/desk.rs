@@ -1,7 +1,7 @@
 //! Where messages, probe results and news of the network arrive, one after the other.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -133,7 +133,7 @@ impl Desk {
         let wanted = config.pools().iter().flat_map(|pool| &pool.backends).map(|backend| backend.address);
         let there = self.core.observed().members.values().map(|member| member.address);
         let members: BTreeSet<IpAddr> = wanted.chain(there).collect();
-        let snapshot = self.neighbours.track(members.into_iter().filter_map(ipv4).collect()).await;
+        let snapshot = self.neighbours.track(members).await;
         let snapshot =
             snapshot.map_err(|error| ApplyError::Failed(format!("asking the kernel for routes: {error}")))?;
         self.core.set_host(host(&snapshot));
@@ -239,15 +239,8 @@ impl Desk {
     }
 }
 
-pub(super) fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    }
-}
-
 fn host(snapshot: &Snapshot) -> Host {
-    let own = snapshot.addresses.iter().map(|own| own.address.into()).collect();
+    let own = snapshot.addresses.iter().map(|own| own.address).collect();
     let hops = snapshot.next_hops.iter().filter_map(|(&address, hop)| Some((address, hop.as_ref().ok()?)));
     let next_hops = hops.map(|(address, hop)| {
         let hop = Hop {
@@ -256,9 +249,9 @@ fn host(snapshot: &Snapshot) -> Host {
             source: hop.source_mac,
             mtu: hop.mtu,
         };
-        (address.into(), hop)
+        (address, hop)
     });
-    Host { own, next_hops: next_hops.collect(), routes: routes::table(&snapshot.routes) }
+    Host { own, next_hops: next_hops.collect(), routes: routes::table(&snapshot.routes.v4) }
 }
 
 /// The interfaces that a configuration names, or those that lead to its frontends and members.
@@ -266,10 +259,9 @@ fn interfaces(config: &Config, snapshot: &Snapshot) -> Result<Vec<(u32, XdpMode)
     if !config.interfaces().is_empty() {
         return config.interfaces().iter().map(|interface| named(interface, snapshot)).collect();
     }
-    let frontends: BTreeSet<_> =
-        config.frontends().iter().filter_map(|frontend| ipv4(frontend.address)).collect();
+    let frontends: BTreeSet<_> = config.frontends().iter().map(|frontend| frontend.address).collect();
     let members: BTreeSet<_> =
-        config.pools().iter().flat_map(|pool| &pool.backends).filter_map(|b| ipv4(b.address)).collect();
+        config.pools().iter().flat_map(|pool| &pool.backends).map(|backend| backend.address).collect();
     let found = snapshot.interfaces_toward(&frontends, &members);
     Ok(found.into_iter().map(|ifindex| (ifindex, XdpMode::Auto)).collect())
 }

@@ -193,7 +193,7 @@ impl Sources<'_> {
     }
 
     fn next_hop(&self, address: std::net::IpAddr) -> String {
-        match super::desk::ipv4(address).and_then(|address| self.snapshot.next_hops.get(&address)) {
+        match self.snapshot.next_hops.get(&address) {
             Some(Ok(hop)) => {
                 let mac: Vec<_> = hop.destination_mac.iter().map(|byte| format!("{byte:02x}")).collect();
                 let link = self.snapshot.links.get(&hop.ifindex).map_or("?", |link| link.name.as_str());

@@ -26,30 +26,37 @@ impl Lab {
         let lab = Self { balancer: name("lb"), member: name("m"), gateway: name("gw") };
         for namespace in [&lab.balancer, &lab.member, &lab.gateway] {
             run_ip(&format!("netns add {namespace}"));
+            // Addresses work at once.
+            set_sysctl(namespace, "ipv6/conf/default/accept_dad", "0");
         }
         lab.connect(
-            ["lan0", "02:77:00:00:00:01", "10.77.0.1/24"],
+            ["lan0", "02:77:00:00:00:01", "10.77.0.1/24", "fd77::1/64"],
             &lab.member,
-            ["eth0", "02:77:00:00:00:11", "10.77.0.11/24"],
+            ["eth0", "02:77:00:00:00:11", "10.77.0.11/24", "fd77::11/64"],
         );
         lab.connect(
-            ["wan0", "02:77:00:00:00:02", "192.0.2.2/24"],
+            ["wan0", "02:77:00:00:00:02", "192.0.2.2/24", "2001:db8::2/64"],
             &lab.gateway,
-            ["eth0", "02:77:00:00:00:21", "192.0.2.1/24"],
+            ["eth0", "02:77:00:00:00:21", "192.0.2.1/24", "2001:db8::1/64"],
         );
         lab
     }
 
-    /// A veth pair between the balancer and another; ends are given by name, MAC and IP address.
-    fn connect(&self, ours: [&str; 3], other: &str, theirs: [&str; 3]) {
-        let [name, mac, _] = ours;
-        let [peer, peer_mac, _] = theirs;
+    pub(crate) fn gateway(&self) -> &str {
+        &self.gateway
+    }
+
+    /// A veth pair between the balancer and another; ends are given by name, MAC and IP addresses.
+    fn connect(&self, ours: [&str; 4], other: &str, theirs: [&str; 4]) {
+        let [name, mac, ..] = ours;
+        let [peer, peer_mac, ..] = theirs;
         let pair = format!(
             "link add {name} address {mac} type veth peer name {peer} address {peer_mac} netns {other}"
         );
         ip(&self.balancer, &pair);
-        for (namespace, [name, _, address]) in [(self.balancer.as_str(), ours), (other, theirs)] {
+        for (namespace, [name, _, address, address6]) in [(self.balancer.as_str(), ours), (other, theirs)] {
             ip(namespace, &format!("addr add {address} dev {name}"));
+            ip(namespace, &format!("addr add {address6} dev {name}"));
             ip(namespace, &format!("link set {name} up"));
         }
     }
@@ -121,7 +128,7 @@ pub(crate) fn ip(namespace: &str, arguments: &str) -> String {
 }
 
 pub(crate) fn set_sysctl(namespace: &str, name: &str, value: &str) {
-    let path = format!("/proc/sys/net/ipv4/{name}");
+    let path = format!("/proc/sys/net/{name}");
     inside(namespace, || std::fs::write(path, value).unwrap());
 }
 

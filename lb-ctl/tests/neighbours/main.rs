@@ -1,13 +1,15 @@
 //! Next hops in real network namespaces: `cargo test -p lb-ctl --features privileged`, as root.
 //!
-//! The balancer has `lan0` (10.77.0.1/24) to a member (10.77.0.11) and `wan0` (192.0.2.2/24) to a
-//! gateway (192.0.2.1).
+//! The balancer has `lan0` (10.77.0.1/24, `fd77::1/64`) to a member (10.77.0.11, `fd77::11`) and `wan0`
+//! (192.0.2.2/24, `2001:db8::2/64`) to a gateway (192.0.2.1, `2001:db8::1`).
+//! What the kernel does alike in both families is tried in IPv4 alone, the rest of IPv6 in `ipv6.rs`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
 
+mod ipv6;
 mod lab;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,9 +17,9 @@ use lb_ctl::neighbours::{Mac, Neighbours, NextHop, Snapshot, Why};
 
 use lab::{Lab, ifindex, ip, set_sysctl};
 
-const MEMBER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
-const ABSENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
-const ROUTED: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 5);
+const MEMBER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 11));
+const ABSENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 99));
+const ROUTED: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 88, 0, 5));
 const OUR_LAN_MAC: Mac = [2, 0x77, 0, 0, 0, 1];
 const MEMBER_MAC: Mac = [2, 0x77, 0, 0, 0, 0x11];
 const NEW_MEMBER_MAC: Mac = [2, 0x77, 0, 0, 0, 0x12];
@@ -44,7 +46,7 @@ fn a_member_on_the_link_is_resolved_by_asking_the_kernel() {
 fn a_new_mac_address_of_a_member_is_noticed_within_a_second() {
     Lab::new().run(async |lab, neighbours| {
         resolved(neighbours, MEMBER, 3 * SECOND).await;
-        set_sysctl(&lab.member, "conf/eth0/arp_notify", "1");
+        set_sysctl(&lab.member, "ipv4/conf/eth0/arp_notify", "1");
         ip(&lab.member, &format!("link set eth0 address {NEW_ADDRESS}"));
         let changed = |hop: &NextHop| hop.destination_mac == NEW_MEMBER_MAC;
         until_hop(neighbours, MEMBER, SECOND, changed).await;
@@ -56,7 +58,7 @@ fn a_new_mac_address_of_a_member_is_noticed_within_a_second() {
 #[test]
 fn a_mac_address_that_changes_in_silence_is_noticed_by_the_regular_check() {
     Lab::new().run(async |lab, neighbours| {
-        set_sysctl(&lab.balancer, "neigh/lan0/delay_first_probe_time", "1");
+        set_sysctl(&lab.balancer, "ipv4/neigh/lan0/delay_first_probe_time", "1");
         resolved(neighbours, MEMBER, 3 * SECOND).await;
         // An entry that was used a moment ago would be checked by the kernel without us.
         let stale = format!("neigh change {MEMBER} lladdr {MEMBER_ADDRESS} dev lan0 nud stale");
@@ -136,7 +138,7 @@ fn a_link_that_goes_down_takes_its_members_along_and_brings_them_back() {
 #[test]
 fn the_hosts_own_addresses_and_networks_are_followed() {
     Lab::new().run(async |lab, neighbours| {
-        let (own, network) = (Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 0, 113, 0));
+        let [own, network] = [10, 0].map(|last| IpAddr::from([203, 0, 113, last]));
         let known = |snapshot: &Snapshot| {
             let mut networks = snapshot.on_link();
             snapshot.is_own(own) && networks.any(|route| route.prefix.address == network)
@@ -159,7 +161,7 @@ fn the_hosts_own_addresses_and_networks_are_followed() {
 fn frontends_are_reached_through_the_default_route_and_members_through_theirs() {
     Lab::new().run(async |lab, neighbours| {
         let [lan0, wan0] = ["lan0", "wan0"].map(|name| ifindex(neighbours, name));
-        let frontend = Ipv4Addr::new(203, 0, 113, 10);
+        let frontend = IpAddr::from([203, 0, 113, 10]);
         track(neighbours, &[MEMBER]).await;
         let toward = |snapshot: &Snapshot| snapshot.interfaces_toward(&[frontend].into(), &[MEMBER].into());
         assert_eq!(toward(&neighbours.snapshot()), [lan0].into());
@@ -213,19 +215,19 @@ async fn until_last_route(neighbours: &Neighbours) {
     until_hop(neighbours, ROUTED, 3 * SECOND, through_gateway).await;
 }
 
-async fn track(neighbours: &Neighbours, members: &[Ipv4Addr]) -> Arc<Snapshot> {
+async fn track(neighbours: &Neighbours, members: &[IpAddr]) -> Arc<Snapshot> {
     let members = members.iter().copied().collect();
     neighbours.track(members).await.unwrap()
 }
 
-async fn resolved(neighbours: &Neighbours, member: Ipv4Addr, patience: Duration) -> NextHop {
+async fn resolved(neighbours: &Neighbours, member: IpAddr, patience: Duration) -> NextHop {
     track(neighbours, &[member]).await;
     until_hop(neighbours, member, patience, |_| true).await
 }
 
 async fn until_hop(
     neighbours: &Neighbours,
-    member: Ipv4Addr,
+    member: IpAddr,
     patience: Duration,
     wanted: impl Fn(&NextHop) -> bool,
 ) -> NextHop {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::TryStreamExt as _;
 use nix::net::if_::if_nametoindex;
 use rtnetlink::{
@@ -94,7 +94,7 @@ pub(super) fn wire(
     }
     // A frame sent before the kernel has seen the carrier is lost, and a lost SYN costs a second.
     links.iter().try_for_each(|link| {
-        wait_for_carrier(link.host, HOST_LINK).and_then(|()| wait_for_carrier(balancer, link.name))
+        wait_until_usable(link.host, HOST_LINK).and_then(|()| wait_until_usable(balancer, link.name))
     })
 }
 
@@ -211,9 +211,10 @@ fn settings(forward: bool, families: Families) -> Result<()> {
         ("net/ipv6/conf/default/disable_ipv6", yes(families == Families::Ipv4)),
         ("net/ipv6/conf/all/forwarding", yes(forward)),
         ("net/ipv6/conf/default/forwarding", yes(forward)),
-        // Addresses work at once, and there are no others than the lab's.
+        // Addresses work at once, and there are no others than the lab's and the link-local ones, from which
+        // the kernel asks for neighbours of what it forwards.
         ("net/ipv6/conf/default/accept_dad", "0"),
-        ("net/ipv6/conf/default/addr_gen_mode", "1"),
+        ("net/ipv6/conf/default/addr_gen_mode", "0"),
         ("net/ipv6/conf/default/accept_ra", "0"),
     ];
     for (key, value) in all {
@@ -225,13 +226,32 @@ fn settings(forward: bool, families: Families) -> Result<()> {
     Ok(())
 }
 
-fn wait_for_carrier(netns: &NetNs, interface: &str) -> Result<()> {
+fn wait_until_usable(netns: &NetNs, interface: &str) -> Result<()> {
     netns.run(|| {
         let deadline = Instant::now() + Duration::from_secs(5);
-        while !ethtool::is_running(interface)? {
-            ensure!(Instant::now() < deadline, "{interface} in {} has no carrier", netns.name());
+        while !ethtool::is_running(interface)? || has_tentative_addresses(interface)? {
+            ensure!(Instant::now() < deadline, "{interface} in {} is not usable", netns.name());
             thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     })
+}
+
+/// IPv6 addresses that cannot be bound yet: the kernel looks at them once there is a carrier, in its own time.
+fn has_tentative_addresses(interface: &str) -> Result<bool> {
+    /// `IFA_F_TENTATIVE` of `linux/if_addr.h`.
+    const TENTATIVE: u32 = 0x40;
+    let table = match fs::read_to_string("/proc/thread-self/net/if_inet6") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        table => table?,
+    };
+    for line in table.lines() {
+        // Address, interface index, prefix length, scope, flags, name.
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [.., flags, name] = fields[..] else { bail!("if_inet6 has the line {line:?}") };
+        if name == interface && u32::from_str_radix(flags, 16)? & TENTATIVE != 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

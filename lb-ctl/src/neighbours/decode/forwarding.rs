@@ -2,6 +2,8 @@
 
 use rtnetlink::packet_core::{NlaBuffer, NlasIterator};
 
+use crate::neighbours::table::Fact;
+
 /// Of include/uapi/linux/netconf.h; `rtnetlink` has no word for these messages.
 pub(in crate::neighbours) const RTM_NEWNETCONF: u16 = 80;
 pub(in crate::neighbours) const RTM_DELNETCONF: u16 = 81;
@@ -10,12 +12,9 @@ const FORWARDING: u16 = 2;
 /// `struct netconfmsg` is one byte, and attributes begin at multiples of four.
 const HEADER: usize = 4;
 
-/// Interface and answer; `None` if it is about another setting, or about all interfaces together.
-pub(in crate::neighbours) fn forwarding(netconfmsg: &[u8]) -> Option<(u32, bool)> {
-    let [family, ..] = netconfmsg else { return None };
-    if libc::c_int::from(*family) != libc::AF_INET {
-        return None;
-    }
+/// `None` if it is about another setting, or about all interfaces together.
+pub(in crate::neighbours) fn forwarding(netconfmsg: &[u8]) -> Option<Fact> {
+    let family = super::family((*netconfmsg.first()?).into())?;
     let (mut ifindex, mut forwards) = (None, None);
     for attribute in NlasIterator::new(netconfmsg.get(HEADER..)?) {
         let attribute = attribute.ok()?;
@@ -25,7 +24,7 @@ pub(in crate::neighbours) fn forwarding(netconfmsg: &[u8]) -> Option<(u32, bool)
             _ => {}
         }
     }
-    Some((ifindex?, forwards?))
+    Some(Fact::Forwarding(ifindex?, family, forwards?))
 }
 
 fn number(attribute: &NlaBuffer<&[u8]>) -> Option<i32> {

@@ -1,22 +1,19 @@
 //! Routes and rules as [`crate::neighbours::routes`] takes them.
 
-use std::net::Ipv4Addr;
-
-use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType,
-};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 
-use super::{destination, metric_mtu};
+use super::{family, gateway, metric_mtu, prefix};
 use crate::neighbours::routes::{Gateway, TableKind, TableRoute};
-use crate::neighbours::table::Prefix;
+use crate::neighbours::table::Family;
 
 /// `FRA_SUPPRESS_PREFIXLEN` of a rule that suppresses nothing: -1.
 const NONE_SUPPRESSED: u32 = u32::MAX;
 
-/// True if [`table_route`] could say something about a route message that starts with these bytes.
-pub(in crate::neighbours) fn may_be_table_route(rtmsg: &[u8]) -> bool {
-    RouteHeader::parse(rtmsg).is_ok_and(|header| table(&header).is_some())
+/// Of a route message that starts with these bytes, if [`table_route`] could say something about it.
+pub(in crate::neighbours) fn table_route_family(rtmsg: &[u8]) -> Option<Family> {
+    let header = RouteHeader::parse(rtmsg).ok()?;
+    table(&header).and(family(header.address_family))
 }
 
 fn table(header: &RouteHeader) -> Option<TableKind> {
@@ -39,48 +36,53 @@ pub(in crate::neighbours) fn table_route(message: &RouteMessage) -> Option<Table
         _ => None,
     });
     Some(TableRoute {
-        prefix: Prefix {
-            address: destination(message).unwrap_or(Ipv4Addr::UNSPECIFIED),
-            length: header.destination_prefix_length,
-        },
+        prefix: prefix(message)?,
         table: table(header)?,
-        metric: metric.unwrap_or(0),
-        way: gateway(message),
+        // A route for some sources comes before those for all, whatever its metric.
+        metric: if header.source_prefix_length == 0 { metric.unwrap_or(0) } else { 0 },
+        way: plain_way(message),
     })
 }
 
 /// The way of a route through one gateway, about which nothing else is said that could matter.
-fn gateway(message: &RouteMessage) -> Option<Gateway> {
+fn plain_way(message: &RouteMessage) -> Option<Gateway> {
     let header = &message.header;
     let unusable = RouteFlags::Dead | RouteFlags::Linkdown | RouteFlags::Unresolved;
-    if header.kind != RouteType::Unicast || header.tos != 0 || header.flags.intersects(unusable) {
+    let conditional = header.tos != 0 || header.source_prefix_length != 0;
+    if header.kind != RouteType::Unicast || conditional || header.flags.intersects(unusable) {
         return None;
     }
     let (mut ifindex, mut address, mut mtu) = (None, None, None);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Oif(index) => ifindex = Some(*index),
-            RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => address = Some(*gateway),
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => address = gateway(attribute),
             RouteAttribute::Metrics(metrics) => mtu = metrics.iter().find_map(metric_mtu),
             RouteAttribute::Table(_)
             | RouteAttribute::Destination(_)
             | RouteAttribute::Priority(_)
             | RouteAttribute::PrefSource(_)
-            | RouteAttribute::CacheInfo(_) => {}
+            | RouteAttribute::Preference(_) => {}
+            // One that a router has announced ends by itself.
+            RouteAttribute::CacheInfo(info) if info.expires == 0 => {}
             _ => return None,
         }
     }
     Some(Gateway { ifindex: ifindex?, address: address?, mtu })
 }
 
-/// Whether these are the rules that the kernel begins with: table local, then main, then default.
-pub(in crate::neighbours) fn are_default_rules(rules: &[RuleMessage]) -> bool {
-    const DEFAULT: [(u32, u8); 3] =
+/// Whether these are the rules that the kernel begins with: table local, then main, then, for IPv4, default.
+pub(in crate::neighbours) fn are_default_rules(family: Family, rules: &[RuleMessage]) -> bool {
+    const IPV4: [(u32, u8); 3] =
         [(0, libc::RT_TABLE_LOCAL), (32_766, libc::RT_TABLE_MAIN), (32_767, libc::RT_TABLE_DEFAULT)];
+    let default = match family {
+        Family::V4 => &IPV4[..],
+        Family::V6 => &IPV4[..2],
+    };
     let plain: Option<Vec<_>> = rules.iter().map(plain_rule).collect();
     plain.is_some_and(|mut rules| {
         rules.sort_unstable();
-        rules == DEFAULT
+        rules == default
     })
 }
 

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::{DATAGRAM, Error, decode_message, messages, open_socket};
 use crate::neighbours::decode;
-use crate::neighbours::table::Fact;
+use crate::neighbours::table::{Fact, PerFamily};
 
 /// Room for some 30,000 announcements; the default holds a few hundred.
 const ANNOUNCEMENTS: usize = 16 * 1024 * 1024;
@@ -32,7 +32,7 @@ pub(in crate::neighbours) struct News {
     /// Among them connected or default routes.
     pub(in crate::neighbours) interface_routes: bool,
     /// Among them routes of the tables that everybody is routed by.
-    pub(in crate::neighbours) table_routes: bool,
+    pub(in crate::neighbours) table_routes: PerFamily<bool>,
     /// Anything may have changed.
     pub(in crate::neighbours) everything: bool,
     /// How often the kernel dropped announcements because our buffer was full.
@@ -46,10 +46,14 @@ impl Events {
             MulticastGroup::Link,
             MulticastGroup::Neigh,
             MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
             MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
             MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Rule,
             MulticastGroup::Nexthop,
             MulticastGroup::Ipv4Netconf,
+            MulticastGroup::Ipv6Netconf,
         ] {
             let joined = socket.socket_ref().add_membership(group as u32);
             joined.map_err(|source| Error::Socket { doing: "listen on", source })?;
@@ -121,11 +125,12 @@ impl News {
             libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
                 self.routes = true;
                 self.interface_routes |= decode::may_be_interface_route(header.payload());
-                self.table_routes |= decode::may_be_table_route(header.payload());
+                if let Some(family) = decode::table_route_family(header.payload()) {
+                    *self.table_routes.of_mut(family) = true;
+                }
             }
             decode::RTM_NEWNETCONF => {
-                let forwarding = decode::forwarding(header.payload());
-                self.facts.extend(forwarding.map(|(ifindex, forwards)| Fact::Forwarding(ifindex, forwards)));
+                self.facts.extend(decode::forwarding(header.payload()));
             }
             decode::RTM_DELNETCONF => {}
             // Rules and next-hop objects.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rtnetlink::packet_core::{
@@ -11,10 +11,8 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::LinkMessage;
-use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage,
-};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage};
 use rtnetlink::packet_route::rule::RuleMessage;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::{AsyncSocketExt, SocketAddr, TokioSocket};
@@ -23,7 +21,7 @@ use tracing::debug;
 use super::{DATAGRAM, Error, decode_message, messages, open_socket};
 use crate::neighbours::decode;
 use crate::neighbours::routes::TableRoute;
-use crate::neighbours::table::{Fact, InterfaceRoute, NeighbourKey, Route};
+use crate::neighbours::table::{Fact, Family, InterfaceRoute, NeighbourKey, PerFamily, Route};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -34,7 +32,7 @@ const MOST_ROUTES: usize = 1024;
 pub(in crate::neighbours) struct Tables {
     pub(in crate::neighbours) interface_routes: BTreeSet<InterfaceRoute>,
     /// `None` if there are policy rules, or more than are looked at.
-    pub(in crate::neighbours) routes: Option<Vec<TableRoute>>,
+    pub(in crate::neighbours) routes: PerFamily<Option<Vec<TableRoute>>>,
 }
 
 /// Asks, one question at a time.
@@ -49,17 +47,17 @@ impl Requests {
         Ok(Self { socket: open_socket()?, sequence: 0, buffer: Vec::with_capacity(DATAGRAM) })
     }
 
-    /// All links, IPv4 addresses and IPv4 neighbours.
+    /// All links, addresses and neighbours.
     pub(in crate::neighbours) async fn facts(&mut self) -> Result<Vec<Fact>, Error> {
-        let mut address = AddressMessage::default();
-        address.header.family = AddressFamily::Inet;
-        let mut neighbour = NeighbourMessage::default();
-        neighbour.header.family = AddressFamily::Inet;
-        let dumps = [
-            ("list interfaces", RouteNetlinkMessage::GetLink(LinkMessage::default())),
-            ("list addresses", RouteNetlinkMessage::GetAddress(address)),
-            ("list neighbours", RouteNetlinkMessage::GetNeighbour(neighbour)),
-        ];
+        let mut dumps = vec![("list interfaces", RouteNetlinkMessage::GetLink(LinkMessage::default()))];
+        for family in Family::BOTH {
+            let mut address = AddressMessage::default();
+            address.header.family = number(family);
+            let mut neighbour = NeighbourMessage::default();
+            neighbour.header.family = number(family);
+            dumps.push(("list addresses", RouteNetlinkMessage::GetAddress(address)));
+            dumps.push(("list neighbours", RouteNetlinkMessage::GetNeighbour(neighbour)));
+        }
         let mut facts = Vec::new();
         for (doing, message) in dumps {
             let all = self.dump(doing, message, |_, _| true).await?;
@@ -70,33 +68,46 @@ impl Requests {
 
     /// All connected and default routes, and those that everybody is routed by.
     pub(in crate::neighbours) async fn tables(&mut self) -> Result<Tables, Error> {
+        let mut tables = Tables { interface_routes: BTreeSet::new(), routes: PerFamily::default() };
+        for family in Family::BOTH {
+            *tables.routes.of_mut(family) = self.tables_of(family, &mut tables.interface_routes).await?;
+        }
+        Ok(tables)
+    }
+
+    async fn tables_of(
+        &mut self,
+        family: Family,
+        interface_routes: &mut BTreeSet<InterfaceRoute>,
+    ) -> Result<Option<Vec<TableRoute>>, Error> {
         let mut message = RouteMessage::default();
-        message.header.address_family = AddressFamily::Inet;
+        message.header.address_family = number(family);
         let message = RouteNetlinkMessage::GetRoute(message);
         let mut complete = true;
         let keep = |kept, rtmsg: &[u8]| {
             let room = kept < MOST_ROUTES;
-            let wanted = decode::may_be_table_route(rtmsg);
+            // A kernel without IPv6 answers with routes of the other family.
+            let wanted = decode::table_route_family(rtmsg) == Some(family);
             complete &= room || !wanted;
             (wanted && room) || decode::may_be_interface_route(rtmsg)
         };
         let routes = self.dump("list routes", message, keep).await?;
         let routes: Vec<_> = routes.iter().filter_map(as_route).collect();
-        let certain = complete && self.has_default_rules().await?;
-        Ok(Tables {
-            interface_routes: routes.iter().copied().flat_map(decode::interface_routes).collect(),
-            routes: certain.then(|| routes.into_iter().filter_map(decode::table_route).collect()),
-        })
+        interface_routes.extend(routes.iter().copied().flat_map(decode::interface_routes));
+        let certain = complete && self.has_default_rules(family).await?;
+        let of_family = |route: &TableRoute| Family::of(route.prefix.address) == family;
+        Ok(certain.then(|| routes.into_iter().filter_map(decode::table_route).filter(of_family).collect()))
     }
 
     /// Whether everybody is routed by the tables local and main.
-    async fn has_default_rules(&mut self) -> Result<bool, Error> {
+    async fn has_default_rules(&mut self, family: Family) -> Result<bool, Error> {
         let mut message = RuleMessage::default();
-        message.header.family = AddressFamily::Inet;
+        message.header.family = number(family);
         let asked = self.dump("list policy rules", RouteNetlinkMessage::GetRule(message), |_, _| true).await;
         match asked {
             Ok(rules) => {
-                Ok(decode::are_default_rules(&rules.into_iter().filter_map(as_rule).collect::<Vec<_>>()))
+                let rules: Vec<_> = rules.into_iter().filter_map(as_rule).collect();
+                Ok(decode::are_default_rules(family, &rules))
             }
             // A kernel without policy routing.
             Err(Error::Refused { source, .. }) => {
@@ -108,12 +119,11 @@ impl Requests {
     }
 
     /// What `ip route get ADDRESS` says.
-    pub(in crate::neighbours) async fn route(&mut self, address: Ipv4Addr) -> Result<Route, Error> {
+    pub(in crate::neighbours) async fn route(&mut self, address: IpAddr) -> Result<Route, Error> {
         let mut message = RouteMessage::default();
-        message.header.address_family = AddressFamily::Inet;
-        message.header.destination_prefix_length = 32;
-        let destination = RouteAttribute::Destination(RouteAddress::Inet(address));
-        message.attributes.push(destination);
+        message.header.address_family = number(Family::of(address));
+        message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
+        message.attributes.push(RouteAttribute::Destination(address.into()));
         let message = RouteNetlinkMessage::GetRoute(message);
         let mut answers = Vec::new();
         let asked = self
@@ -271,17 +281,27 @@ fn verdict(payload: &[u8]) -> Result<(), Failure> {
     if code == 0 { Ok(()) } else { Err(Failure::Refused(io::Error::from_raw_os_error(-code))) }
 }
 
-/// No route, and the error numbers that routes of type unreachable, prohibit and blackhole give.
+fn number(family: Family) -> AddressFamily {
+    match family {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    }
+}
+
+/// No route, the error numbers that routes of type unreachable, prohibit and blackhole give, and that of a
+/// kernel without IPv6.
 fn means_unreachable(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL | libc::EOPNOTSUPP)
+    )
 }
 
 fn neighbour_message(key: NeighbourKey) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Inet;
+    message.header.family = number(Family::of(key.address));
     message.header.ifindex = key.ifindex;
-    let destination = NeighbourAttribute::Destination(NeighbourAddress::Inet(key.address));
-    message.attributes.push(destination);
+    message.attributes.push(NeighbourAttribute::Destination(key.address.into()));
     message
 }
 

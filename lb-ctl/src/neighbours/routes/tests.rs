@@ -1,3 +1,5 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use super::*;
 
 const LAN: u32 = 2;
@@ -9,9 +11,16 @@ fn prefix(text: &str) -> Prefix {
 }
 
 /// A gateway on the LAN, and the default one.
-const INNER: Option<Gateway> = Some(Gateway { ifindex: LAN, address: Ipv4Addr::new(10, 0, 1, 9), mtu: None });
+const INNER: Option<Gateway> =
+    Some(Gateway { ifindex: LAN, address: IpAddr::V4(Ipv4Addr::new(10, 0, 1, 9)), mtu: None });
 const OUTER: Option<Gateway> =
-    Some(Gateway { ifindex: WAN, address: Ipv4Addr::new(192, 0, 2, 1), mtu: None });
+    Some(Gateway { ifindex: WAN, address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), mtu: None });
+/// As routers announce themselves.
+const ROUTER: Option<Gateway> = Some(Gateway {
+    ifindex: WAN,
+    address: IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
+    mtu: None,
+});
 
 fn main(text: &str, way: Option<Gateway>) -> TableRoute {
     TableRoute { prefix: prefix(text), table: TableKind::Main, metric: 0, way }
@@ -57,6 +66,35 @@ fn most_hosts_need_a_default_way_and_their_own_networks() {
         (prefix("0.0.0.0/0"), OUTER),
     ];
     assert_eq!(host_with(&[]), expected);
+}
+
+/// What `ip -6 route show table all` says of such a host, addresses by themselves included.
+#[test]
+fn the_same_host_in_ipv6_has_link_local_networks_and_groups_besides() {
+    let routes = [
+        main("::/0", ROUTER),
+        main("::1/128", None),
+        main("fd00::a00:100/120", None),
+        main("fd00::c000:200/120", None),
+        main("fe80::/64", None),
+        main("fe80::/64", None),
+        local("::1/128"),
+        local("fd00::a00:100/128"),
+        local("fd00::a00:101/128"),
+        local("fe80::/128"),
+        local("fe80::200:ff:fe00:1/128"),
+        local("ff00::/8"),
+        local("ff00::/8"),
+    ];
+    let expected = [
+        (prefix("::1/128"), None),
+        (prefix("fd00::c000:200/120"), None),
+        (prefix("fd00::a00:100/120"), None),
+        (prefix("fe80::/64"), None),
+        (prefix("ff00::/8"), None),
+        (prefix("::/0"), ROUTER),
+    ];
+    assert_eq!(compile(&routes), expected);
 }
 
 #[test]

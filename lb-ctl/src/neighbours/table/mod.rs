@@ -1,14 +1,18 @@
 //! From links, addresses, routes and neighbours to next hops. No input or output.
 
+mod family;
+mod prefix;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::routes::{self, Gateway, TableRoute, Way};
 
+pub use family::{Family, PerFamily};
+pub use prefix::Prefix;
 pub use snapshot::{RouteWay, Snapshot, Update};
 
 /// An Ethernet address.
@@ -35,14 +39,14 @@ pub enum Why {
     /// The interface that leads there is down or has no carrier.
     LinkDown { ifindex: u32 },
     /// Nobody has answered for this address, the gateway's or the member's own.
-    NoNeighbour { ifindex: u32, address: Ipv4Addr },
+    NoNeighbour { ifindex: u32, address: IpAddr },
     /// An address of this host.
     LocalAddress,
     /// A broadcast or multicast address.
     NotUnicast,
     /// The interface does not carry Ethernet frames (loopback, tunnels).
     NotEthernet { ifindex: u32 },
-    /// The route encapsulates, or its gateway is not an IPv4 address: only the kernel goes there.
+    /// The route encapsulates, or its gateway is no IP address: only the kernel goes there.
     KernelOnly { ifindex: u32 },
 }
 
@@ -76,15 +80,15 @@ pub struct Link {
     pub up: bool,
     /// The layer below works (`IFF_LOWER_UP`).
     pub carrier: bool,
-    /// The kernel routes what comes in here (`net.ipv4.conf.NAME.forwarding`).
-    pub forwards: bool,
+    /// The kernel routes what comes in here (`net.ipv4.conf.NAME.forwarding`, `net.ipv6...`).
+    pub forwards: PerFamily<bool>,
 }
 
-/// An IPv4 address of this host.
+/// An address of this host, link-local ones included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InterfaceAddress {
     pub ifindex: u32,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The network that came with the address, even where its route is gone (link down).
     pub prefix: Prefix,
 }
@@ -96,25 +100,10 @@ pub struct InterfaceRoute {
     pub prefix: Prefix,
 }
 
-/// An IPv4 prefix. Bits of `address` beyond `length` say nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Prefix {
-    pub address: Ipv4Addr,
-    pub length: u8,
-}
-
-impl Prefix {
-    #[must_use]
-    pub fn contains(self, address: Ipv4Addr) -> bool {
-        let differing = self.address.to_bits() ^ address.to_bits();
-        differing.leading_zeros() >= u32::from(self.length)
-    }
-}
-
 /// What a route look-up said of one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
-    Unicast { ifindex: u32, gateway: Option<Ipv4Addr>, mtu: Option<u32> },
+    Unicast { ifindex: u32, gateway: Option<IpAddr>, mtu: Option<u32> },
     KernelOnly { ifindex: u32 },
     Local,
     NotUnicast,
@@ -125,7 +114,7 @@ pub(super) enum Route {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NeighbourKey {
     pub(super) ifindex: u32,
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddr,
 }
 
 /// An entry of the kernel's neighbour table.
@@ -143,7 +132,7 @@ pub(super) enum Fact {
     Link(Link),
     LinkGone(u32),
     /// An interface begins to forward or ceases to.
-    Forwarding(u32, bool),
+    Forwarding(u32, Family, bool),
     Address(InterfaceAddress),
     AddressGone(InterfaceAddress),
     Neighbour(NeighbourKey, Neighbour),
@@ -165,9 +154,9 @@ pub(super) struct Table {
     links: BTreeMap<u32, Link>,
     addresses: BTreeSet<InterfaceAddress>,
     neighbours: BTreeMap<NeighbourKey, Neighbour>,
-    routes: BTreeMap<Ipv4Addr, Route>,
+    routes: BTreeMap<IpAddr, Route>,
     interface_routes: BTreeSet<InterfaceRoute>,
-    ways: Option<Vec<Way>>,
+    ways: PerFamily<Option<Vec<Way>>>,
 }
 
 impl Table {
@@ -180,9 +169,9 @@ impl Table {
                 news
             }
             Fact::LinkGone(ifindex) => self.links.remove(&ifindex).is_some(),
-            Fact::Forwarding(ifindex, forwards) => {
-                let link = self.links.get_mut(&ifindex).filter(|link| link.forwards != forwards);
-                link.map(|link| link.forwards = forwards).is_some()
+            Fact::Forwarding(ifindex, family, forwards) => {
+                let known = self.links.get_mut(&ifindex).map(|link| link.forwards.of_mut(family));
+                known.is_some_and(|known| std::mem::replace(known, forwards) != forwards)
             }
             Fact::Address(address) => self.addresses.insert(address),
             Fact::AddressGone(address) => self.addresses.remove(&address),
@@ -191,7 +180,7 @@ impl Table {
         }
     }
 
-    pub(super) fn set_routes(&mut self, routes: BTreeMap<Ipv4Addr, Route>) {
+    pub(super) fn set_routes(&mut self, routes: BTreeMap<IpAddr, Route>) {
         self.routes = routes;
     }
 
@@ -201,19 +190,20 @@ impl Table {
 
     /// The routes of the tables that the kernel's own rules ask; `None` if there are other rules, or
     /// very many routes.
-    pub(super) fn set_table_routes(&mut self, routes: Option<&[TableRoute]>) {
-        self.ways = routes.map(routes::compile);
+    pub(super) fn set_table_routes(&mut self, family: Family, routes: Option<&[TableRoute]>) {
+        *self.ways.of_mut(family) = routes.map(routes::compile);
     }
 
     /// Whether a single route could change what [`Snapshot::routes`] says.
-    pub(super) fn follows_routes(&self) -> bool {
-        self.ways.is_some()
+    pub(super) fn follows_routes(&self, family: Family) -> bool {
+        self.ways.of(family).is_some()
     }
 
     /// The neighbours that the kernel should be asked about.
     pub(super) fn needs(&self) -> BTreeMap<NeighbourKey, Need> {
         let members = self.routes.iter().filter_map(|(&member, &route)| neighbour_of(member, route));
-        let gateways = self.ways().iter().filter_map(|(_, gateway)| gateway.map(Gateway::neighbour));
+        let ways = Family::BOTH.into_iter().flat_map(|family| self.ways(family));
+        let gateways = ways.filter_map(|(_, gateway)| gateway.map(Gateway::neighbour));
         let neighbours = members.chain(gateways).filter_map(|key| {
             self.usable_link(key.ifindex).ok()?;
             let need = match self.neighbours.get(&key) {
@@ -233,16 +223,19 @@ impl Table {
             links: self.links.clone(),
             addresses: self.addresses.clone(),
             interface_routes: self.interface_routes.clone(),
-            routes: self.ways().iter().map(|&(prefix, gateway)| self.route_way(prefix, gateway)).collect(),
+            routes: PerFamily::from_each(|family| {
+                self.ways(family).iter().map(|&(prefix, gateway)| self.route_way(prefix, gateway)).collect()
+            }),
         }
     }
 
     /// None where the kernel would ask for more than the destination, or not forward at all what an
     /// interface receives: then it has to be asked for each packet.
-    fn ways(&self) -> &[Way] {
+    fn ways(&self, family: Family) -> &[Way] {
         let vrf = self.links.values().any(|link| link.kind.as_deref() == Some("vrf"));
-        let deaf = self.links.values().any(|link| link.ethernet && link.up && !link.forwards);
-        self.ways.as_deref().filter(|_| !vrf && !deaf).unwrap_or_default()
+        let deaf = |link: &Link| link.ethernet && link.up && !link.forwards.of(family);
+        let deaf = self.links.values().any(deaf);
+        self.ways.of(family).as_deref().filter(|_| !vrf && !deaf).unwrap_or_default()
     }
 
     fn route_way(&self, prefix: Prefix, gateway: Option<Gateway>) -> RouteWay {
@@ -252,7 +245,7 @@ impl Table {
         }
     }
 
-    fn next_hop(&self, member: Ipv4Addr, route: Route) -> Result<NextHop, Why> {
+    fn next_hop(&self, member: IpAddr, route: Route) -> Result<NextHop, Why> {
         let (ifindex, route_mtu) = match route {
             Route::Unicast { ifindex, mtu, .. } => (ifindex, mtu),
             Route::KernelOnly { ifindex } => return Err(Why::KernelOnly { ifindex }),
@@ -294,7 +287,7 @@ impl Table {
 
     /// The kernel removes the routes of an interface that is set down; its addresses stay, and
     /// tell what is really missing.
-    fn why_unreachable(&self, member: Ipv4Addr) -> Why {
+    fn why_unreachable(&self, member: IpAddr) -> Why {
         let down = self.addresses.iter().find(|address| {
             let link = self.links.get(&address.ifindex);
             address.prefix.contains(member) && link.is_some_and(|link| !link.up)
@@ -304,7 +297,7 @@ impl Table {
 }
 
 /// Who has to answer for a member: the gateway, or itself where it is on-link.
-fn neighbour_of(member: Ipv4Addr, route: Route) -> Option<NeighbourKey> {
+fn neighbour_of(member: IpAddr, route: Route) -> Option<NeighbourKey> {
     match route {
         Route::Unicast { ifindex, gateway, .. } => {
             Some(NeighbourKey { ifindex, address: gateway.unwrap_or(member) })

@@ -1,22 +1,22 @@
 //! What others get to see of the table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use super::{InterfaceAddress, InterfaceRoute, Link, NextHop, Prefix, Why};
+use super::{Family, InterfaceAddress, InterfaceRoute, Link, NextHop, PerFamily, Prefix, Why};
 
 /// Next hops of the tracked members and facts of this host, as of one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    pub next_hops: BTreeMap<Ipv4Addr, Result<NextHop, Why>>,
+    pub next_hops: BTreeMap<IpAddr, Result<NextHop, Why>>,
     /// By interface index.
     pub links: BTreeMap<u32, Link>,
     pub addresses: BTreeSet<InterfaceAddress>,
     /// Connected and default routes of all tables.
     pub interface_routes: BTreeSet<InterfaceRoute>,
     /// The ways to other networks that are certain, longest prefix first; at most
-    /// [`lb_common::abi::ROUTES`].
-    pub routes: Vec<RouteWay>,
+    /// [`lb_common::abi::ROUTES`] of a family.
+    pub routes: PerFamily<Vec<RouteWay>>,
 }
 
 /// How to reach a prefix, but for what a longer one says.
@@ -30,7 +30,7 @@ pub struct RouteWay {
 /// A member whose answer changed, appeared or, with `None`, is no longer tracked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Update {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub next_hop: Option<Result<NextHop, Why>>,
 }
 
@@ -47,7 +47,7 @@ impl Snapshot {
     /// True if the host itself has this address on an interface. Addresses that only a `local`
     /// route gives to the host are not among them.
     #[must_use]
-    pub fn is_own(&self, address: Ipv4Addr) -> bool {
+    pub fn is_own(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|own| own.address == address)
     }
 
@@ -72,8 +72,8 @@ impl Snapshot {
     #[must_use]
     pub fn interfaces_toward(
         &self,
-        frontends: &BTreeSet<Ipv4Addr>,
-        members: &BTreeSet<Ipv4Addr>,
+        frontends: &BTreeSet<IpAddr>,
+        members: &BTreeSet<IpAddr>,
     ) -> BTreeSet<u32> {
         let to_members = members.iter().filter_map(|member| match self.next_hops.get(member)? {
             Ok(next_hop) => Some(next_hop.ifindex),
@@ -97,7 +97,11 @@ impl Snapshot {
             Why::NoRoute => "no route".to_owned(),
             Why::LinkDown { ifindex } => format!("{} is down", self.name(ifindex)),
             Why::NoNeighbour { ifindex, address } => {
-                format!("{address} does not answer ARP on {}", self.name(ifindex))
+                let asked = match Family::of(address) {
+                    Family::V4 => "ARP",
+                    Family::V6 => "neighbour discovery",
+                };
+                format!("{address} does not answer {asked} on {}", self.name(ifindex))
             }
             Why::LocalAddress => "an address of this host".to_owned(),
             Why::NotUnicast => "a broadcast or multicast address".to_owned(),
@@ -105,7 +109,7 @@ impl Snapshot {
                 format!("{} is not an Ethernet interface", self.name(ifindex))
             }
             Why::KernelOnly { ifindex } => format!(
-                "the route through {} encapsulates or has a gateway that is not IPv4",
+                "the route through {} encapsulates or has a gateway without IP address",
                 self.name(ifindex)
             ),
         }
@@ -119,6 +123,6 @@ impl Snapshot {
     }
 }
 
-fn holds_any(prefix: Prefix, addresses: &BTreeSet<Ipv4Addr>) -> bool {
+fn holds_any(prefix: Prefix, addresses: &BTreeSet<IpAddr>) -> bool {
     addresses.iter().any(|&address| prefix.contains(address))
 }

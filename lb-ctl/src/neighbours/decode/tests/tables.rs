@@ -1,6 +1,6 @@
 //! Routes of the tables that matter, policy rules, forwarding.
 
-use rtnetlink::packet_route::route::{RouteFlags, RouteLwEnCapType};
+use rtnetlink::packet_route::route::{RouteCacheInfo, RouteFlags, RouteLwEnCapType, RoutePreference};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 
 use super::*;
@@ -22,21 +22,27 @@ fn plain() -> Vec<RouteAttribute> {
     ]
 }
 
+/// `struct rta_cacheinfo`; 0 is never.
+fn expires_in(ticks: u32) -> RouteAttribute {
+    let words = [0, 0, ticks, 0, 0, 0, 0, 0].map(u32::to_ne_bytes);
+    RouteAttribute::CacheInfo(RouteCacheInfo::parse(words.as_flattened()).unwrap())
+}
+
 fn decoded(message: &RouteMessage) -> Option<TableRoute> {
     let mut bytes = vec![0; message.buffer_len()];
     message.emit(&mut bytes);
     let route = table_route(message);
-    assert_eq!(may_be_table_route(&bytes), route.is_some());
+    assert_eq!(table_route_family(&bytes).is_some(), route.is_some());
     route
 }
 
 #[test]
 fn a_plain_default_route_has_a_gateway_and_a_metric() {
     let expected = TableRoute {
-        prefix: Prefix { address: Ipv4Addr::UNSPECIFIED, length: 0 },
+        prefix: Prefix { address: Ipv4Addr::UNSPECIFIED.into(), length: 0 },
         table: TableKind::Main,
         metric: 100,
-        way: Some(Gateway { ifindex: 3, address: GATEWAY, mtu: None }),
+        way: Some(Gateway { ifindex: 3, address: GATEWAY.into(), mtu: None }),
     };
     assert_eq!(decoded(&default_route(plain())), Some(expected));
     let mut limited = default_route(plain());
@@ -57,25 +63,54 @@ fn whatever_else_is_said_of_a_route_leaves_it_to_the_kernel() {
     for_a_service.header.tos = 16;
     let mut local = default_route(plain());
     local.header.kind = RouteType::Local;
+    let mut for_some_sources = default_route(plain());
+    for_some_sources.header.source_prefix_length = 48;
     let without_gateway = default_route(vec![RouteAttribute::Oif(3)]);
     let routes = [
         with(RouteAttribute::EncapType(RouteLwEnCapType::Mpls)),
         with(RouteAttribute::NhId(7)),
         with(RouteAttribute::MultiPath(vec![RouteNextHop::default(); 2])),
-        default_route(vec![
-            RouteAttribute::Oif(3),
-            RouteAttribute::Via(RouteVia::Inet6(Ipv6Addr::LOCALHOST)),
-        ]),
+        default_route(vec![RouteAttribute::Oif(3), RouteAttribute::Via(RouteVia::Packet(MAC.to_vec()))]),
         flagged(RouteFlags::Dead),
         flagged(RouteFlags::Linkdown),
         for_a_service,
+        for_some_sources,
+        with(expires_in(1800)),
         local,
         without_gateway,
     ];
     for message in routes {
         assert_eq!(decoded(&message).unwrap().way, None, "{message:?}");
     }
-    assert!(decoded(&flagged(RouteFlags::Onlink)).unwrap().way.is_some());
+    let plain_ones = [
+        flagged(RouteFlags::Onlink),
+        with(expires_in(0)),
+        with(RouteAttribute::Preference(RoutePreference::High)),
+    ];
+    for message in plain_ones {
+        assert!(decoded(&message).unwrap().way.is_some(), "{message:?}");
+    }
+}
+
+#[test]
+fn a_route_for_some_sources_is_before_all_others() {
+    let mut message = default_route(plain());
+    assert_eq!(decoded(&message).unwrap().metric, 100);
+    message.header.source_prefix_length = 48;
+    assert_eq!(decoded(&message).unwrap().metric, 0);
+}
+
+#[test]
+fn a_default_route_of_ipv6_has_a_router() {
+    let mut message = default_route(vec![RouteAttribute::Oif(3), RouteAttribute::Gateway(ROUTER.into())]);
+    message.header.address_family = AddressFamily::Inet6;
+    let expected = TableRoute {
+        prefix: Prefix { address: Ipv6Addr::UNSPECIFIED.into(), length: 0 },
+        table: TableKind::Main,
+        metric: 0,
+        way: Some(Gateway { ifindex: 3, address: ROUTER.into(), mtu: None }),
+    };
+    assert_eq!(decoded(&message), Some(expected));
 }
 
 #[test]
@@ -113,7 +148,9 @@ fn rules() -> Vec<RuleMessage> {
 
 #[test]
 fn the_kernels_own_rules_are_known() {
-    assert!(are_default_rules(&rules()));
+    assert!(are_default_rules(Family::V4, &rules()));
+    assert!(are_default_rules(Family::V6, &rules()[..2]));
+    assert!(!are_default_rules(Family::V6, &rules()), "IPv6 has no table default");
 }
 
 #[test]
@@ -139,7 +176,7 @@ fn any_other_rules_are_somebodys_policy() {
         changed(|rules| rules[1].attributes[1] = RuleAttribute::SuppressPrefixLen(0)),
     ];
     for rules in policies {
-        assert!(!are_default_rules(&rules), "{rules:?}");
+        assert!(!are_default_rules(Family::V4, &rules), "{rules:?}");
     }
 }
 
@@ -157,10 +194,12 @@ fn netconf(family: u8, attributes: &[(u16, i32)]) -> Vec<u8> {
 #[test]
 fn forwarding_is_announced_by_interface() {
     let inet = 2;
-    assert_eq!(forwarding(&netconf(inet, &[(1, 3), (2, 1)])), Some((3, true)));
-    assert_eq!(forwarding(&netconf(inet, &[(1, 3), (2, 0), (3, 1)])), Some((3, false)));
+    let told = |family, forwards| Some(Fact::Forwarding(3, family, forwards));
+    assert_eq!(forwarding(&netconf(inet, &[(1, 3), (2, 1)])), told(Family::V4, true));
+    assert_eq!(forwarding(&netconf(inet, &[(1, 3), (2, 0), (3, 1)])), told(Family::V4, false));
+    assert_eq!(forwarding(&netconf(10, &[(1, 3), (2, 1)])), told(Family::V6, true));
     assert_eq!(forwarding(&netconf(inet, &[(1, -1), (2, 1)])), None, "all interfaces together");
     assert_eq!(forwarding(&netconf(inet, &[(1, 3), (3, 1)])), None, "another setting");
-    assert_eq!(forwarding(&netconf(10, &[(1, 3), (2, 1)])), None, "IPv6");
+    assert_eq!(forwarding(&netconf(28, &[(1, 3), (2, 1)])), None, "MPLS");
     assert_eq!(forwarding(&[]), None);
 }
