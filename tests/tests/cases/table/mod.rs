@@ -7,6 +7,7 @@ mod direct;
 mod exceptions;
 mod ipv6;
 mod life;
+mod nat_rules;
 mod replies;
 mod routes;
 mod selection;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<Case> {
         shapes::rows(),
         ipv6::rows(),
         access::rows(),
+        nat_rules::rows(),
     ]
     .into_iter()
     .flatten()
