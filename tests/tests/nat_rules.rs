@@ -127,7 +127,7 @@ fn ports(all: &[(u64, Option<&str>)]) -> BTreeMap<u64, Option<String>> {
     all.iter().map(|(port, member)| (*port, member.map(ToOwned::to_owned))).collect()
 }
 
-/// S-NAT-11, with both protocols; and neither a failed probe nor an admin state keeps anybody out
+/// S-NAT-1 as in S-NAT-11, with both protocols (S-NAT-9); and neither a failed probe nor an admin state keeps anybody out
 /// (S-NAT-8, S-PRB-8, S-ADM-5).
 #[test]
 fn a_port_to_one_member_whatever_its_health_s_nat_1_8_9_11() {
@@ -174,7 +174,7 @@ fn a_port_to_one_member_whatever_its_health_s_nat_1_8_9_11() {
     assert_eq!(status["natRules"][0]["opened"], 3, "{status:#}");
 }
 
-/// S-NAT-2 to S-NAT-6.
+/// S-NAT-2, S-NAT-3, S-NAT-4, S-NAT-5, S-NAT-6.
 #[test]
 fn members_keep_their_ports_while_others_come_and_go_s_nat_2_3_4_5_6() {
     let world = World::new("nat-range");
