@@ -16,8 +16,8 @@ use lb_ctl::plan::{self, plan};
 use lb_ctl::state::MapState;
 
 /// `rules` rules that take turns in `pools` pools of `members` members each; `without` leaves out
-/// the last member of the first pool.
-fn file(rules: usize, pools: usize, members: usize, without: bool) -> Config {
+/// the last member of the first pool, which has a NAT `range` besides.
+fn file(rules: usize, pools: usize, members: usize, range: bool, without: bool) -> Config {
     let mut text = "version: 1\nfrontends: [{ name: web, address: 203.0.113.10 }]\n".to_owned();
     text += "probes: [{ name: probe, protocol: tcp, port: 8080, interval: 5s, timeout: 2s, threshold: 2 }]\npools:\n";
     for pool in 0..pools {
@@ -39,12 +39,21 @@ fn file(rules: usize, pools: usize, members: usize, without: bool) -> Config {
         )
         .unwrap();
     }
+    if range {
+        let last = 10_000 + members - 1;
+        writeln!(
+            text,
+            "natRules: [{{ name: ssh, frontend: web, protocol: tcp, port: 10000-{last}, pool: p0, backendPort: 22 }}]"
+        )
+        .unwrap();
+    }
     config::load(&[Source { name: "lb.yaml".to_owned(), text }]).unwrap()
 }
 
-fn measure(rules: usize, pools: usize, members: usize) {
-    println!("{rules} rules, {pools} pools of {members} members:");
-    let configs = [false, true].map(|without| file(rules, pools, members, without));
+fn measure(rules: usize, pools: usize, members: usize, range: bool) {
+    let and = if range { ", and a range of NAT ports over the first" } else { "" };
+    println!("{rules} rules, {pools} pools of {members} members{and}:");
+    let configs = [false, true].map(|without| file(rules, pools, members, range, without));
     let root = Root { hash_key: [1, 2], abi_version: 1, tick_shift: 8, ..Root::default() };
     let mut maps = MapState { root, ..MapState::default() };
     for (what, config) in [
@@ -94,7 +103,9 @@ fn keys(config: &Config) -> impl Iterator<Item = (ProbeKey, bool)> + '_ {
 #[test]
 #[ignore = "a measurement"]
 fn time_to_compile() {
-    measure(1_000, 1, 1_000);
-    measure(100, 100, 100);
-    measure(1_000, 1_000, 2);
+    measure(1_000, 1, 1_000, false);
+    measure(100, 100, 100, false);
+    measure(1_000, 1_000, 2, false);
+    measure(1, 1, 1_000, true);
+    measure(1, 1, 8_192, true);
 }

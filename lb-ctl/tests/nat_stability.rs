@@ -212,6 +212,8 @@ fn fits(event: &Event, last: u16) -> bool {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn nobodys_port_changes_and_none_has_two_members_s_nat_3_4(
         events in prop::collection::vec(event(), 1..40),

@@ -15,7 +15,7 @@ use aya_ebpf::{
 use lb_common::{
     abi::{
         self, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, IcmpState, MARK_BITS, MARKS_PER_WORD,
-        MEMBERS, Member, Owner, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey,
+        MEMBERS, Member, Owner, REVERSES, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey,
         RuleStats, SLOTS_PER_WORD, access, sieve,
     },
     pipeline::Stage,
@@ -47,7 +47,7 @@ static MEMBER: Array<Member> = Array::with_max_entries(MEMBERS, 0);
 #[map(name = "lb_owners")]
 static OWNERS: HashMap<Addr, Owner> = HashMap::with_max_entries(MEMBERS, 0);
 #[map(name = "lb_reverse")]
-static REVERSE: HashMap<u64, Reverse> = HashMap::with_max_entries(65_536, 0);
+static REVERSE: HashMap<u64, Reverse> = HashMap::with_max_entries(REVERSES, 0);
 #[map(name = "lb_routes")]
 static ROUTES: Array<RouteTable> = Array::with_max_entries(ROUTE_TABLES as u32, 0);
 #[map(name = "lb_marks")]
@@ -68,7 +68,7 @@ static MEMBER6: Array<Member<Addr6>> = Array::with_max_entries(MEMBERS, 0);
 #[map(name = "lb_owners6")]
 static OWNERS6: HashMap<Addr6, Owner> = HashMap::with_max_entries(MEMBERS, 0);
 #[map(name = "lb_reverse6")]
-static REVERSE6: HashMap<u64, Reverse<Addr6>> = HashMap::with_max_entries(65_536, 0);
+static REVERSE6: HashMap<u64, Reverse<Addr6>> = HashMap::with_max_entries(REVERSES, 0);
 #[map(name = "lb_pending6")]
 static PENDING6: LruHashMap<FlowKey<Addr6>, FlowEntry> = LruHashMap::with_max_entries(131_072, 0);
 #[map(name = "lb_confirmed6")]

@@ -17,7 +17,7 @@ mod stats;
 pub use flow::{FlowEntry, FlowKey, FlowWord};
 pub use icmp::IcmpState;
 pub use member::{AddressFlags, Member};
-pub use reverse::{Owner, Reverse, ReverseKey};
+pub use reverse::{Owner, REVERSES, Reverse, ReverseKey};
 pub use root::Root;
 pub use routes::{ROUTE_TABLES, ROUTES, RoutePrefix, RouteTable};
 pub use rule::{AccessKey, Mode, Rule, RuleKey, View, access};

@@ -16,6 +16,9 @@ pub struct Owner {
 
 const _: () = assert!(size_of::<Owner>() == 8);
 
+/// Room for [`Reverse`] in each family.
+pub const REVERSES: u32 = 65_536;
+
 /// A service of a group of pools. 8 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(C)]

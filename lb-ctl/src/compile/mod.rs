@@ -114,6 +114,11 @@ pub enum Refusal {
         SocketAddr::new(*member, *port)
     )]
     StillCarried { member: IpAddr, port: u16, old: String, new: String },
+    #[error(
+        "ways back of members do not fit: {needed} are needed, old and new ones beside each other, {room} fit\n  \
+         each member of a NAT range needs one for every rule to it: have fewer such members, or rules to them"
+    )]
+    NoWayBack { needed: usize, room: usize },
     #[error("{}", nat::full(rule, *ports, *members, *held))]
     RangeFull { rule: String, ports: PortRange, members: usize, held: usize },
 }

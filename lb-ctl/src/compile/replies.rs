@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Owner, ReverseKey, Rule};
+use lb_common::abi::{Owner, REVERSES, ReverseKey, Rule};
 use lb_common::units::{MemberId, Port, Target};
 
 use super::backends::members_of_rings;
@@ -16,6 +16,7 @@ use crate::state::{MapState, Reverse, RuleKey};
 
 /// What replies of a member may come from: a frontend by port and protocol at the member.
 type Mapping = BTreeMap<(Port, u8), Reverse>;
+type Entries = BTreeMap<ReverseKey, Reverse>;
 
 /// Members of one kind answer for the same services: those of the rules of their pools, and those
 /// that connections may still need.
@@ -52,7 +53,19 @@ pub(super) fn write(
             state.owners.insert(address, Owner { group, member, reserved: 0 });
         }
     }
-    Ok(())
+    room(&input.observed.reverse, &state.reverse)
+}
+
+/// Old entries stay until the new ones are in force.
+fn room(old: &Entries, new: &Entries) -> Result<(), Refusal> {
+    let room = REVERSES as usize;
+    let kept = old.iter().filter(|(key, _)| !new.contains_key(key));
+    let all: Vec<bool> = new.iter().chain(kept).map(|(_, reverse)| reverse.address.is_ipv4()).collect();
+    let ipv4 = all.iter().filter(|ipv4| **ipv4).count();
+    match ipv4.max(all.len() - ipv4) {
+        needed if needed > room => Err(Refusal::NoWayBack { needed, room }),
+        _ => Ok(()),
+    }
 }
 
 impl Kind {

@@ -109,7 +109,9 @@ fn rules(old: Option<&Config>, new: &Config, lines: &mut Vec<String>) {
         rules.map(|rule| (rule.name.clone(), (describe(config, rule), rule.access.clone()))).collect()
     };
     let (old, new) = (old.map(described).unwrap_or_default(), described(new));
-    compare("rule", &borrowed(&old), &borrowed(&new), lines, with_access);
+    compare("rule", &borrowed(&old), &borrowed(&new), lines, |before, after| {
+        Some(with_access(before, after))
+    });
 }
 
 fn nat_rules(old: Option<&Config>, new: &Config, lines: &mut Vec<String>) {
@@ -118,14 +120,16 @@ fn nat_rules(old: Option<&Config>, new: &Config, lines: &mut Vec<String>) {
         rules.map(|rule| (rule.name.clone(), (nat::describe(config, rule), rule.access.clone()))).collect()
     };
     let (old, new) = (old.map(described).unwrap_or_default(), described(new));
-    compare("NAT rule", &borrowed(&old), &borrowed(&new), lines, with_access);
+    compare("NAT rule", &borrowed(&old), &borrowed(&new), lines, |before, after| {
+        Some(with_access(before, after))
+    });
 }
 
 /// What a rule says now, and what changed of its access list.
-fn with_access(before: &(String, Access), after: &(String, Access)) -> Option<String> {
+fn with_access(before: &(String, Access), after: &(String, Access)) -> String {
     let now = (before.0 != after.0).then(|| format!("now {}", after.0));
     let access = (before.1 != after.1).then(|| format!("access {}", access(&before.1, &after.1)));
-    Some(now.into_iter().chain(access).collect::<Vec<_>>().join("; "))
+    now.into_iter().chain(access).collect::<Vec<_>>().join("; ")
 }
 
 /// The entries that came and went, a few of each.

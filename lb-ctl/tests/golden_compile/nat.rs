@@ -43,7 +43,7 @@ fn to_one_member_s_nat_1_11() {
     story.then("settled").end();
 }
 
-/// S-NAT-2 to S-NAT-5.
+/// S-NAT-2, S-NAT-3, S-NAT-4, S-NAT-5.
 #[test]
 fn a_range_s_nat_2_3_4_5() {
     let mut story = Story::new("nat_range");
@@ -65,6 +65,24 @@ fn a_range_s_nat_2_3_4_5() {
     story.then("the connection has ended: the port is free");
     story.config = file(&[1, 2, 4, 6], &ssh("50100-50103"));
     story.then("the next one takes it").end();
+}
+
+/// Each member of a range has a group of its own, in which the rules of its pool are, too.
+#[test]
+fn more_ways_back_than_there_is_room_for_are_refused() {
+    let mut story = Story::new("nat_ways_back");
+    let all: Vec<u8> = (1..=250).collect();
+    let rule = |n| format!("  - {{ name: r{n}, frontend: web, protocol: tcp, port: {n}, pool: web }}\n");
+    let rules = (101..=400).map(rule).collect::<Vec<_>>().concat();
+    story.config = file(&all, &format!("{}rules:\n{rules}", ssh("50100-50349")));
+    let refusal = story.compiled().unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "ways back of members do not fit: 75250 are needed, old and new ones beside each other, 65536 fit\n  \
+         each member of a NAT range needs one for every rule to it: have fewer such members, or rules to them"
+    );
+    story.config = file(&all[..200], &format!("{}rules:\n{rules}", ssh("50100-50349")));
+    story.compiled().unwrap();
 }
 
 /// S-NAT-9: a member has one port for both protocols.

@@ -78,7 +78,11 @@ pub(super) fn wire(
         addresses: vec![backend.address],
     }));
 
-    configure(balancer, true, families, async |handle| {
+    // A host's end of a pair takes its settings from the namespace that it is born in.
+    for (netns, forward) in links.iter().map(|link| (link.host, false)).chain([(balancer, true)]) {
+        netns.run(|| settings(forward, families)).with_context(|| format!("configure {}", netns.name()))?;
+    }
+    configure(balancer, async |handle| {
         for link in &links {
             create_pair(&handle, link).await.with_context(|| format!("create the link {}", link.name))?;
             bring_up(&handle, link.name, &[link.gateway], families).await?;
@@ -86,7 +90,7 @@ pub(super) fn wire(
         add_default_route(&handle, CLIENT, families).await
     })?;
     for link in &links {
-        configure(link.host, false, families, async |handle| {
+        configure(link.host, async |handle| {
             bring_up(&handle, HOST_LINK, &link.addresses, families).await?;
             offloads(HOST_LINK)?;
             add_default_route(&handle, link.gateway, families).await
@@ -98,19 +102,13 @@ pub(super) fn wire(
     })
 }
 
-/// Runs `work` with a netlink connection inside `netns`, after the settings and the loopback.
-fn configure(
-    netns: &NetNs,
-    forward: bool,
-    families: Families,
-    work: impl AsyncFnOnce(Handle) -> Result<()> + Send,
-) -> Result<()> {
+/// Runs `work` with a netlink connection inside `netns`, after the loopback is up.
+fn configure(netns: &NetNs, work: impl AsyncFnOnce(Handle) -> Result<()> + Send) -> Result<()> {
     netns
         .block_on(|| async {
-            settings(forward, families)?;
             let (connection, handle, _) = rtnetlink::new_connection()?;
             tokio::spawn(connection);
-            bring_up(&handle, "lo", &[], families).await?;
+            bring_up(&handle, "lo", &[], Families::Ipv4).await?;
             work(handle).await
         })
         .with_context(|| format!("configure {}", netns.name()))

@@ -5,8 +5,8 @@ use std::path::Path;
 use aya::maps::{Array, Map, MapData, MapInfo};
 use lb_common::abi::{
     ABI_VERSION, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, IcmpState, MARK_BITS, MARKS_PER_WORD,
-    MEMBERS, Member, Owner, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats,
-    SLOTS_PER_WORD, STAGES, map, sieve,
+    MEMBERS, Member, Owner, REVERSES, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey,
+    RuleStats, SLOTS_PER_WORD, STAGES, map, sieve,
 };
 use lb_common::reason::{Event, Reason};
 use lb_common::units::{Addr, Addr6};
@@ -45,7 +45,7 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
         sized(map::HEALTH, 4, 8, limits.health_words),
         fixed(map::MEMBERS, 4, size_of::<Member>(), MEMBERS),
         fixed(map::OWNERS, size_of::<Addr>(), size_of::<Owner>(), MEMBERS),
-        fixed(map::REVERSE, size_of::<ReverseKey>(), size_of::<Reverse>(), 65_536),
+        fixed(map::REVERSE, size_of::<ReverseKey>(), size_of::<Reverse>(), REVERSES),
         fixed(map::ROUTES, 4, size_of::<RouteTable>(), route_tables),
         fixed(map::MARKS, 4, 8, (1 << MARK_BITS) / MARKS_PER_WORD),
         sized(map::PENDING, flow, entry, limits.pending),
@@ -55,7 +55,7 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
         sized(map::ACCESS6, 4 + size_of::<AccessKey<Addr6>>(), 4, limits.access),
         fixed(map::MEMBERS6, 4, size_of::<Member<Addr6>>(), MEMBERS),
         fixed(map::OWNERS6, size_of::<Addr6>(), size_of::<Owner>(), MEMBERS),
-        fixed(map::REVERSE6, size_of::<ReverseKey>(), size_of::<Reverse<Addr6>>(), 65_536),
+        fixed(map::REVERSE6, size_of::<ReverseKey>(), size_of::<Reverse<Addr6>>(), REVERSES),
         sized(map::PENDING6, size_of::<FlowKey<Addr6>>(), entry, limits.pending),
         sized(map::CONFIRMED6, size_of::<FlowKey<Addr6>>(), entry, limits.confirmed),
         fixed(map::STAGES, 4, 4, STAGES),

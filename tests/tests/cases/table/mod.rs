@@ -9,6 +9,7 @@ mod icmp;
 mod icmp_errors;
 mod ipv6;
 mod life;
+mod nat_rules;
 mod replies;
 mod routes;
 mod selection;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> Vec<Case> {
         access::rows(),
         icmp::rows(),
         icmp_errors::rows(),
+        nat_rules::rows(),
     ]
     .into_iter()
     .flatten()

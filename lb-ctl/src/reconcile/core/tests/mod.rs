@@ -3,6 +3,7 @@
 
 mod faults;
 mod meaning;
+mod nat;
 mod random;
 mod restart;
 mod routes;
