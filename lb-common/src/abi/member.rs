@@ -44,7 +44,7 @@ impl AddressFlags {
     pub const FRONTEND: Self = Self(1);
     /// The host's own.
     pub const OWN: Self = Self(2);
-    /// Some member of a rule of the frontend takes new connections.
+    /// Some member of a rule of the frontend takes new connections, or it has NAT rules alone.
     pub const SERVES: Self = Self(4);
     /// No member of the frontend's rules takes new connections, and at least one because it fails its
     /// probe.

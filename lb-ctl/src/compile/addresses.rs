@@ -13,9 +13,8 @@ pub(super) fn all(input: &Input<'_>) -> BTreeMap<IpAddr, AddressFlags> {
     let config = input.config;
     let mut addresses: BTreeMap<_, _> =
         config.frontends().iter().map(|frontend| (frontend.address, AddressFlags::FRONTEND)).collect();
-    for (address, state) in states(config, input.healthy, config.rules().iter()) {
-        let flags = addresses.entry(address).or_default();
-        *flags = flags.with(state);
+    for (&address, flags) in &mut addresses {
+        *flags = flags.with(state(config, input.healthy, address));
     }
     for own in &input.host.own {
         let flags = addresses.entry(*own).or_default();
@@ -37,19 +36,13 @@ pub fn judged(
         config.probe_of(rule).is_some_and(|probe| ProbeKey::new(key.address, probe) == *key)
             && config.pool_of(rule).backends.iter().any(|backend| backend.address == key.address)
     };
-    states(config, healthy, config.rules().iter().filter(concerned))
-}
-
-/// How the members of each frontend are that one of `rules` is of.
-fn states<'c>(
-    config: &'c Config,
-    healthy: &HashMap<ProbeKey, bool>,
-    rules: impl Iterator<Item = &'c Rule>,
-) -> BTreeMap<IpAddr, AddressFlags> {
+    let rules = config.rules().iter().filter(concerned);
     let addresses: BTreeSet<_> = rules.map(|rule| config.frontend_of(rule).address).collect();
     addresses.into_iter().map(|address| (address, state(config, healthy, address))).collect()
 }
 
+/// How the members of a frontend are. Those of NAT rules, which nobody probes, count where no other
+/// rule says anything.
 fn state(config: &Config, healthy: &HashMap<ProbeKey, bool>, address: IpAddr) -> AddressFlags {
     let mut failed = false;
     for rule in config.rules().iter().filter(|rule| config.frontend_of(rule).address == address) {
@@ -59,5 +52,13 @@ fn state(config: &Config, healthy: &HashMap<ProbeKey, bool>, address: IpAddr) ->
         }
         failed |= members.contains(&Accepting::ProbeDown);
     }
-    if failed { AddressFlags::DOWN } else { AddressFlags::default() }
+    let mut nat =
+        config.nat_rules().iter().filter(|rule| config.frontends()[rule.frontend].address == address);
+    if failed {
+        AddressFlags::DOWN
+    } else if nat.any(|rule| !config.members_of_nat(rule).is_empty()) {
+        AddressFlags::SERVES
+    } else {
+        AddressFlags::default()
+    }
 }

@@ -132,3 +132,17 @@ fn a_frontend_of_members_without_a_probe_answers() {
     world.apply(&backends(&[1]).replace(", probe: web", "")).unwrap();
     assert_eq!(echo(&world), AddressFlags::SERVES);
 }
+
+#[test]
+fn nat_rules_answer_where_no_other_rule_says_anything() {
+    let nat = format!(
+        "natRules:\n  - {{ name: ssh, frontend: web, protocol: tcp, port: 2222, backend: web/b1, backendPort: 22, {OPEN} }}\n"
+    );
+    let text = backends(&[1]) + &nat;
+    let mut world = World::new();
+    world.apply(&text).unwrap();
+    assert_eq!(echo(&world), AddressFlags::DOWN);
+    let alone = text.split_once("rules:\n").unwrap().0.to_owned() + &nat;
+    world.apply(&alone).unwrap();
+    assert_eq!(echo(&world), AddressFlags::SERVES);
+}
