@@ -220,7 +220,7 @@ proptest! {
         all in any::<bool>(),
     ) {
         let mut world = World::new(if all { "all" } else { "tcp" });
-        for event in events.iter() {
+        for event in &events {
             // More members than ports is a mistake of the file, which has a row in config_errors.txt.
             if fits(event, world.model.last) {
                 world.happen(event);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
@@ -48,34 +49,29 @@ impl World {
 
     /// These members (from 1) with their further keys, and rules; `V` stands for the family.
     fn file(&self, members: &[(usize, &str)], rules: &str) -> String {
-        let (mut frontends, mut pools, mut all) =
-            (String::new(), String::new(), [const { String::new() }; 2]);
+        let mut text = "version: 1\nfrontends:\n".to_owned();
         for (family, frontend, _) in families() {
-            frontends += &format!("  - {{ name: {family}, address: '{frontend}' }}\n");
-            let member = |(number, keys): &(usize, &str)| {
+            writeln!(text, "  - {{ name: {family}, address: '{frontend}' }}").unwrap();
+        }
+        text += "pools:\n";
+        for (family, frontend, _) in families() {
+            writeln!(text, "  - name: {family}\n    transition: 3s\n    backends:").unwrap();
+            for (number, keys) in members {
                 let backend = &self.lab.backends()[number - 1];
-                let address = match family {
-                    "v4" => IpAddr::V4(backend.address()),
-                    _ => IpAddr::V6(twin(backend.address())),
-                };
-                format!("{{ name: {}, address: '{address}'{keys} }}, ", backend.name())
-            };
-            let members: String = members.iter().map(member).collect();
-            pools += &format!("  - {{ name: {family}, transition: 3s, backends: [{members}] }}\n");
-            for (all, kind) in all.iter_mut().zip(["rule: ", "nat: "]) {
-                let ours = rules.lines().filter_map(|line| line.strip_prefix(kind));
-                *all += &ours
-                    .map(|line| format!("  - {{ {} }}\n", line.replace('V', family)))
-                    .collect::<String>();
+                let ipv4 = backend.address();
+                let address = if frontend.is_ipv4() { IpAddr::V4(ipv4) } else { IpAddr::V6(twin(ipv4)) };
+                writeln!(text, "      - {{ name: {}, address: '{address}'{keys} }}", backend.name()).unwrap();
             }
         }
-        let [rules, nat_rules] = all;
-        format!(
-            "version: 1\nfrontends:\n{frontends}pools:\n{pools}\
-             probes: [{{ name: nobody, protocol: tcp, port: 9, interval: 200ms, timeout: 200ms, threshold: 1 }}]\n\
-             rules: {}\nnatRules:\n{nat_rules}",
-            if rules.is_empty() { "[]".to_owned() } else { format!("\n{rules}") }
-        )
+        text += "probes: [{ name: nobody, protocol: tcp, port: 9, interval: 200ms, timeout: 200ms, threshold: 1 }]\n";
+        for (kind, list) in [("rule: ", "rules"), ("nat: ", "natRules")] {
+            let ours: Vec<&str> = rules.lines().filter_map(|line| line.strip_prefix(kind)).collect();
+            let both = families().into_iter().flat_map(|(family, ..)| {
+                ours.iter().map(move |line| format!("{{ {} }}", line.replace('V', family)))
+            });
+            writeln!(text, "{list}: [{}]", both.collect::<Vec<_>>().join(",\n  ")).unwrap();
+        }
+        text
     }
 
     fn range(&self, members: &[usize], ports: &str) -> String {

@@ -130,7 +130,8 @@ pub(super) fn port(scalar: &Scalar<'_>) -> Result<u16, String> {
 pub(super) fn ports(scalar: &Scalar<'_>) -> Result<PortRange, String> {
     let part = |text: &str| {
         let text = text.trim().to_owned().into();
-        port(&Scalar { text, plain: scalar.plain })
+        // A range is text in JSON.
+        port(&Scalar { text, plain: true })
     };
     if scalar.text == "all" {
         return Err(
