@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt as _;
 use lb_tests::client::{http, talk::Talk, udp::Flow};
 use lb_tests::instance::{Instance, ends, lbctl_under_test};
-use lb_tests::lab::{CLIENT, FRONTEND, HOST_LINK, Lab, NetNs, Topology, twin};
+use lb_tests::lab::{Backend, CLIENT, FRONTEND, HOST_LINK, Lab, NetNs, Topology, twin};
 use lb_tests::server::{Server, UdpServer};
 use nix::net::if_::if_nametoindex;
 use rtnetlink::packet_route::AddressFamily;
@@ -182,7 +182,7 @@ impl World {
     }
 
     /// Keeps every connection talking while something happens; exchanges each gets at least `rounds` times.
-    fn while_talking(&self, talks: &mut [(Talk, String)], happens: impl FnOnce(&dyn Fn(usize))) {
+    fn while_talking(talks: &mut [(Talk, String)], happens: impl FnOnce(&dyn Fn(usize))) {
         let (done, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
         let wait = |more: usize| {
             let (until, started) = (rounds.load(Ordering::Relaxed) + more, Instant::now());
@@ -378,9 +378,9 @@ fn neighbours_are_forgotten_while_connections_go_on() {
     world.apply(&[Family::V6], "[{ allow: \"::/0\" }]");
     let mut talks: Vec<_> = (0..60).map(|_| world.open(Family::V6).unwrap()).collect();
     let before = solicitations(world.lab.balancer());
-    world.while_talking(&mut talks, |wait| {
+    World::while_talking(&mut talks, |wait| {
         for _ in 0..3 {
-            let hosts = world.lab.backends().iter().map(|backend| backend.netns());
+            let hosts = world.lab.backends().iter().map(Backend::netns);
             for host in hosts.chain([world.lab.balancer(), world.lab.client()]) {
                 flush_neighbours(host);
                 wait(3);
@@ -402,7 +402,7 @@ fn connections_outlive_the_daemon() {
     let world = World::new("v6-restart");
     world.apply(&[Family::V6], "[{ allow: \"::/0\" }]");
     let mut talks: Vec<_> = (0..60).map(|_| world.open(Family::V6).unwrap()).collect();
-    world.while_talking(&mut talks, |wait| {
+    World::while_talking(&mut talks, |wait| {
         for _ in 0..3 {
             world.instance.kill().unwrap();
             wait(3);
