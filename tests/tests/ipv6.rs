@@ -1,4 +1,4 @@
-//! IPv6 with real programs: beside IPv4 in one file, and alone.
+//! IPv6 with real programs: beside IPv4 in one file, and alone (S-FE-2).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
