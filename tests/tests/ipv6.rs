@@ -1,4 +1,4 @@
-//! IPv6 with real programs: beside IPv4 in one file, and alone (S-FE-2).
+//! IPv6 with real programs: beside IPv4 in one file, and alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -245,7 +245,7 @@ fn flush_neighbours(netns: &NetNs) {
 }
 
 #[test]
-fn both_families_of_one_file() {
+fn both_families_of_one_file_s_fe_2() {
     let world = World::new("v6-dual");
     world.apply(&[Family::V4, Family::V6], "[{ allow: \"::/0\" }]");
     for family in [Family::V4, Family::V6] {
