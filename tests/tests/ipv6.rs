@@ -244,6 +244,7 @@ fn flush_neighbours(netns: &NetNs) {
     });
 }
 
+/// S-FE-2.
 #[test]
 fn both_families_of_one_file_s_fe_2() {
     let world = World::new("v6-dual");
