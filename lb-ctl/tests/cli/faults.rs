@@ -110,7 +110,10 @@ async fn a_socket_of_root_is_3_and_says_sudo() {
     if nix::unistd::geteuid().is_root() {
         // Another user may not be able to reach the build's folder.
         let copy = scratch.path().join("lbctl");
-        fs::copy(env!("CARGO_BIN_EXE_lbctl"), &copy).unwrap();
+        // By another process: one that this process forks meanwhile would hold a copy of ours open for
+        // writing, and a file that is written to cannot be run (ETXTBSY).
+        let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_lbctl")).arg(&copy).status();
+        assert!(copied.unwrap().success());
         command = std::process::Command::new(copy);
         command
             .args(["status", "--socket"])
