@@ -2,7 +2,7 @@
 //! each item, and reports the later of two that contradict each other.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::error::{Place, Report, quoted};
 use super::fields::At;
@@ -137,7 +137,7 @@ pub(super) fn backend_ports(config: &RawConfig, targets: &[Target], report: &mut
         if let Some(first) = by_pool.get(&(protocol, port.value, pool)) {
             let member = members.backends.iter().find_map(|backend| backend.address.as_ref());
             let goal = match member {
-                Some(address) => format!("{}:{}", address.value, port.value),
+                Some(address) => SocketAddr::new(address.value, port.value).to_string(),
                 None => format!("port {}", port.value),
             };
             clash(rule, first, members, protocol, port, &goal, report);
@@ -152,7 +152,8 @@ pub(super) fn backend_ports(config: &RawConfig, targets: &[Target], report: &mut
                     by_backend.insert((protocol, port.value, *address), rule);
                 }
                 Some(first) if !reported => {
-                    clash(rule, first, members, protocol, port, &format!("{address}:{}", port.value), report);
+                    let goal = SocketAddr::new(*address, port.value).to_string();
+                    clash(rule, first, members, protocol, port, &goal, report);
                     reported = true;
                 }
                 Some(_) => {}

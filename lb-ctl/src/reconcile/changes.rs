@@ -3,6 +3,7 @@
 mod nat;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use lb_common::units::MemberId;
 
@@ -168,10 +169,9 @@ fn describe(config: &Config, rule: &Rule) -> String {
     let access = in_a_word(&rule.access);
     let probe = config.probe_of(rule).map_or("no probe".to_owned(), |probe| format!("probe {}", probe.name));
     format!(
-        "{} {}:{} to pool {} port {}, {}, {probe}, {access}",
+        "{} {} to pool {} port {}, {}, {probe}, {access}",
         rule.protocol,
-        config.frontend_of(rule).address,
-        rule.port,
+        SocketAddr::new(config.frontend_of(rule).address, rule.port),
         config.pool_of(rule).name,
         rule.backend_port,
         rule.distribution,

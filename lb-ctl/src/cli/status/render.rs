@@ -1,6 +1,6 @@
 //! A status as people read it: a pure function.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lb_common::reason::{Action, Reason};
@@ -74,7 +74,7 @@ fn rules(status: &Status) -> Section {
     for rule in &status.rules {
         table.row([
             rule.name.clone(),
-            format!("{} {}:{}", rule.protocol, rule.address, rule.port),
+            format!("{} {}", rule.protocol, SocketAddr::new(rule.address, rule.port)),
             pool_and_port(rule),
             format!("{}/{}", rule.accepting, rule.members),
             number(rule.opened_per_second),
