@@ -9,6 +9,7 @@
 pub(crate) mod case;
 pub(crate) mod exception;
 pub(crate) mod expect;
+pub(crate) mod family;
 #[cfg(feature = "privileged")]
 pub(crate) mod kernel;
 pub(crate) mod native;

@@ -3,7 +3,6 @@
 //! The clock stands still: `tick_shift` is 63, so that now is tick 0 in the kernel too, and every
 //! entry says how old it is.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use lb_common::units::{Addr, Addr6, MemberId, Port};
 use lb_ctl::state::{AccessEntry, FlowKey, MapState, Member, Reverse, RuleKey, Stored as _, routes_place};
 
 use super::exception::{Exception, flow};
+pub(crate) use super::family::Family;
 
 /// Lives in ticks.
 pub(crate) const LIFE: u32 = 1000;
@@ -62,41 +62,6 @@ pub(crate) const CLIENT: &str = "198.51.100.2:40000";
 pub(crate) const MEMBERS: [u16; 3] = [1, 2, 3];
 const GROUP: u32 = 7;
 const HEALTH_BASE: u32 = 5;
-
-/// The address family that a row is run in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
-    V4,
-    V6,
-}
-
-thread_local! {
-    static OF_ROWS: Cell<Family> = const { Cell::new(Family::V4) };
-}
-
-impl Family {
-    /// The family for which the table is being built: rows that need a slot or a cell look for one
-    /// with its hash.
-    pub(crate) fn of_rows() -> Self {
-        OF_ROWS.get()
-    }
-
-    /// Builds rows for this family.
-    pub(crate) fn build<T>(self, rows: impl FnOnce() -> T) -> T {
-        OF_ROWS.set(self);
-        let built = rows();
-        OF_ROWS.set(Self::V4);
-        built
-    }
-
-    /// The address of a row's socket in this family.
-    pub(crate) fn address(self, socket: &str) -> IpAddr {
-        match self {
-            Self::V4 => address(socket),
-            Self::V6 => twin(address(socket)),
-        }
-    }
-}
 
 /// Everything that a case begins with.
 #[derive(Debug, Clone)]
