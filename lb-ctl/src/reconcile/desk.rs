@@ -30,6 +30,8 @@ pub(super) struct Desk {
     prober: Prober,
     neighbours: Neighbours,
     news: watch::Receiver<Arc<Snapshot>>,
+    /// The network as the maps have it, which `neighbours` may know better already.
+    seen: Arc<Snapshot>,
     options: Options,
     started: Instant,
     generation: u64,
@@ -41,10 +43,22 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(core: Core, prober: Prober, neighbours: Neighbours, options: Options) -> Self {
-        let news = neighbours.subscribe();
+        let (news, seen) = (neighbours.subscribe(), neighbours.snapshot());
         let (started, rates) = (Instant::now(), Rates::default());
         let census = Census::default();
-        Self { core, prober, neighbours, news, options, started, generation: 0, rates, census, trouble: None }
+        Self {
+            core,
+            prober,
+            neighbours,
+            news,
+            seen,
+            options,
+            started,
+            generation: 0,
+            rates,
+            census,
+            trouble: None,
+        }
     }
 
     pub(super) async fn run(
@@ -124,7 +138,7 @@ impl Desk {
         let attached = self.core.dataplane().attached().unwrap_or_default();
         let attached: Vec<_> = attached.into_iter().map(|(ifindex, _)| ifindex).collect();
         let mut warnings = config.warnings();
-        warnings.extend(facts::warnings(config, &attached, &self.neighbours.snapshot()));
+        warnings.extend(facts::warnings(config, &attached, &self.seen));
         warnings
     }
 
@@ -136,15 +150,21 @@ impl Desk {
         let snapshot = self.neighbours.track(members).await;
         let snapshot =
             snapshot.map_err(|error| ApplyError::Failed(format!("asking the kernel for routes: {error}")))?;
-        self.core.set_host(host(&snapshot));
+        self.see(snapshot);
         Ok(())
+    }
+
+    /// Notes what is known of the network now; `true` if the maps have to follow.
+    fn see(&mut self, snapshot: Arc<Snapshot>) -> bool {
+        let news = self.core.set_host(host(&snapshot));
+        self.seen = snapshot;
+        news
     }
 
     /// Attaches to every interface that the configuration needs. Those of an earlier one stay: they
     /// may carry what is still to end.
     fn attach(&mut self, config: &Config) -> Result<(), ApplyError> {
-        let snapshot = self.neighbours.snapshot();
-        let wanted = interfaces(config, &snapshot)?;
+        let wanted = interfaces(config, &self.seen)?;
         dataplane::attach_all(self.core.dataplane_mut(), &wanted)
             .map_err(|error| ApplyError::Refused(error.to_string()))
     }
@@ -180,7 +200,7 @@ impl Desk {
 
     fn heed_network(&mut self) {
         let snapshot = Arc::clone(&self.news.borrow_and_update());
-        if !self.core.set_host(host(&snapshot)) {
+        if !self.see(snapshot) {
             return;
         }
         if let Some(config) = self.core.config().cloned() {
@@ -231,7 +251,7 @@ impl Desk {
             uptime: self.started.elapsed(),
             rates: &self.rates,
             census: self.census,
-            snapshot: &self.neighbours.snapshot(),
+            snapshot: &self.seen,
             reports: self.prober.snapshot(),
             trouble: self.trouble.as_deref(),
         }
