@@ -5,8 +5,8 @@ use std::{net::Ipv4Addr, sync::Arc};
 use anyhow::{Context as _, Result};
 use lb_common::{
     abi::{
-        ABI_VERSION, AddressFlags, HEALTH_BITS, Owner, ReverseKey, Root, RoutePrefix, RouteTable, Rule, View,
-        access,
+        ABI_VERSION, AddressFlags, Forwarding, HEALTH_BITS, Owner, ReverseKey, Root, RoutePrefix, RouteTable,
+        Rule, View, access,
     },
     parse::{TCP, UDP},
     units::{Addr, MemberId, Port},
@@ -130,11 +130,13 @@ fn add_members(state: &mut MapState, member_side: u32) {
         let [high, low] = number.to_be_bytes();
         let way = Member {
             address: member(number).ip(),
+            apart: [0xff; 4].into(),
             ifindex: member_side,
             destination: [2, 0, 0, 1, high, low],
             source: [2, 0, 0, 0, 1, 1],
-            present: 1,
             mtu: 1500,
+            present: 1,
+            forwarding: Forwarding::Nat as u8,
             reserved: 0,
         };
         state.members.insert(id, way);
@@ -178,7 +180,7 @@ fn add_services(state: &mut MapState) {
             life: 32_400,
             stats: u32::from(service),
             access: if service == LISTED { access::FIRST_LIST } else { access::OPEN },
-            reserved: 0,
+            flags: 0,
         };
         for protocol in [TCP, UDP] {
             if protocol == TCP || service == PLAIN {

@@ -26,6 +26,7 @@ pub mod tables;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod track;
+pub mod tracked;
 pub mod units;
 pub mod window;
 pub mod words;

@@ -11,7 +11,7 @@ use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::units::{Addr, Addr6};
 use crate::window::Window;
-use crate::{choose, egress, reply};
+use crate::{choose, egress, reply, tracked};
 
 /// A program that goes on where another one ends, so that this one need not pay for it.
 ///
@@ -29,70 +29,115 @@ pub enum Stage {
     TooBig = 3,
     /// [`icmp::too_big`] for IPv6.
     TooBig6 = 4,
+    /// [`tracked::ingress`] for IPv4.
+    Tracked = 5,
+    /// [`tracked::ingress`] for IPv6.
+    Tracked6 = 6,
+}
+
+/// The stages of a family.
+#[derive(Debug, Clone, Copy)]
+pub struct Stages {
+    /// ICMP.
+    pub icmp: Stage,
+    /// Telling who has sent what is too big.
+    pub too_big: Stage,
+    /// Flows that all have entries.
+    pub tracked: Stage,
+}
+
+/// How a program may end without an [`Outcome`].
+pub enum Exit {
+    /// For this reason.
+    Reason(Reason),
+    /// Another one has to go on.
+    Stage(Stage),
+}
+
+impl From<Reason> for Exit {
+    #[inline(always)]
+    fn from(reason: Reason) -> Self {
+        Self::Reason(reason)
+    }
+}
+
+/// What a program has come to, and the stage that goes on instead, if that is there.
+pub struct End {
+    /// The packet's end.
+    pub outcome: Outcome,
+    /// What goes on with the frame, which is as it was.
+    pub next: Option<Stage>,
+}
+
+impl End {
+    /// From what has been decided about a frame.
+    #[inline(always)]
+    pub(crate) fn of<A: Icmp, F: Window>(decided: Result<Outcome, Exit>, frame: &F) -> Self {
+        match decided {
+            Ok(outcome) => Self { outcome, next: None },
+            Err(Exit::Reason(reason)) => {
+                Self { outcome: reason.into(), next: Stage::after::<A, F>(reason, frame) }
+            }
+            Err(Exit::Stage(stage)) => Self { outcome: Reason::MemberUnknown.into(), next: Some(stage) },
+        }
+    }
+}
+
+impl From<Outcome> for End {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, next: None }
+    }
 }
 
 impl Stage {
     /// All stages, by number.
-    pub const ALL: &'static [Self] = &[Self::Ipv6, Self::Icmp, Self::Icmp6, Self::TooBig, Self::TooBig6];
+    pub const ALL: &'static [Self] =
+        &[Self::Ipv6, Self::Icmp, Self::Icmp6, Self::TooBig, Self::TooBig6, Self::Tracked, Self::Tracked6];
 
-    /// The stage for a frame that [`ingress`] would end with `reason`.
+    /// The stage for a frame that a program would end with `reason`.
     #[inline(always)]
-    #[must_use]
-    pub fn after<A: Icmp, F: Window>(reason: Reason, frame: &F) -> Option<Self> {
+    fn after<A: Icmp, F: Window>(reason: Reason, frame: &F) -> Option<Self> {
         let (stage, right) = if reason == Reason::NotIp {
             (Self::Ipv6, family::is_ipv6(frame))
         } else if reason == Reason::NotOurs {
-            (A::STAGE, icmp::is_error::<A, F>(frame))
+            (A::STAGES.icmp, icmp::is_error::<A, F>(frame))
         } else if reason == Reason::Protocol || reason == Reason::OwnFrontend {
-            (A::STAGE, icmp::is_icmp::<A, F>(frame))
+            (A::STAGES.icmp, icmp::is_icmp::<A, F>(frame))
         } else {
-            (A::TOO_BIG_STAGE, reason == Reason::TooBig)
+            (A::STAGES.too_big, reason == Reason::TooBig)
         };
         right.then_some(stage)
     }
 
     /// The stage as plain Rust.
-    pub fn run<F: Window, T: Tables<Addr> + Tables<Addr6>>(
-        self,
-        frame: &mut F,
-        tables: &T,
-        jiffies: u64,
-    ) -> Outcome {
+    fn run<F: Window, T: Tables<Addr> + Tables<Addr6>>(self, frame: &mut F, tables: &T, jiffies: u64) -> End {
         match self {
-            Self::Ipv6 => first::<Addr6, F, T>(frame, tables, jiffies),
-            Self::Icmp => icmp::pass::<Addr, F, T>(frame, tables, jiffies),
-            Self::Icmp6 => icmp::pass::<Addr6, F, T>(frame, tables, jiffies),
-            Self::TooBig => icmp::too_big::<Addr, F, T>(frame, tables, jiffies),
-            Self::TooBig6 => icmp::too_big::<Addr6, F, T>(frame, tables, jiffies),
+            Self::Ipv6 => ingress::<Addr6, F, T>(frame, tables, jiffies),
+            Self::Icmp => icmp::pass::<Addr, F, T>(frame, tables, jiffies).into(),
+            Self::Icmp6 => icmp::pass::<Addr6, F, T>(frame, tables, jiffies).into(),
+            Self::TooBig => icmp::too_big::<Addr, F, T>(frame, tables, jiffies).into(),
+            Self::TooBig6 => icmp::too_big::<Addr6, F, T>(frame, tables, jiffies).into(),
+            Self::Tracked => tracked::ingress::<Addr, F, T>(frame, tables, jiffies),
+            Self::Tracked6 => tracked::ingress::<Addr6, F, T>(frame, tables, jiffies),
         }
     }
 }
 
-/// All stages, as the kernel runs them.
+/// All programs one after the other, as the kernel runs them.
 pub fn all<F: Window, T: Tables<Addr> + Tables<Addr6>>(frame: &mut F, tables: &T, jiffies: u64) -> Outcome {
-    first::<Addr, F, T>(frame, tables, jiffies)
-}
-
-fn first<A: Icmp, F: Window, T: Tables<Addr> + Tables<Addr6> + Tables<A>>(
-    frame: &mut F,
-    tables: &T,
-    jiffies: u64,
-) -> Outcome {
-    let outcome = ingress::<A, F, T>(frame, tables, jiffies);
-    match Stage::after::<A, F>(outcome.reason, frame) {
-        None => outcome,
-        Some(stage) => stage.run(frame, tables, jiffies),
+    let mut end = ingress::<Addr, F, T>(frame, tables, jiffies);
+    while let Some(stage) = end.next {
+        end = stage.run(frame, tables, jiffies);
     }
+    end.outcome
 }
 
 /// Decides what becomes of a frame that has just come in, and rewrites it if it is to go on.
 /// `jiffies` is the kernel's own count (`bpf_jiffies64`).
 #[inline(always)]
-pub fn ingress<A: Family, F: Window, T: Tables<A>>(frame: &mut F, tables: &T, jiffies: u64) -> Outcome {
-    match decide::<A, F, T>(frame, tables, jiffies) {
-        Ok(outcome) => outcome,
-        Err(reason) => reason.into(),
-    }
+pub fn ingress<A: Icmp, F: Window, T: Tables<A>>(frame: &mut F, tables: &T, jiffies: u64) -> End {
+    let decided = decide::<A, F, T>(frame, tables, jiffies);
+    End::of::<A, F>(decided, frame)
 }
 
 #[inline(always)]
@@ -100,17 +145,17 @@ fn decide<A: Family, F: Window, T: Tables<A>>(
     frame: &mut F,
     tables: &T,
     jiffies: u64,
-) -> Result<Outcome, Reason> {
+) -> Result<Outcome, Exit> {
     let ip = A::read(frame)?;
     let root = tables.root().filter(|root| root.abi_version != 0).ok_or(Reason::NotConfigured)?;
     match classify::way(frame, &ip, root, tables)? {
         Way::Inbound(headers, rule) => inbound(frame, &headers, rule, root, tables, jiffies),
         Way::Reply(headers, owner, reverse) => {
-            outbound(frame, &headers, owner, reverse, root, tables, jiffies)
+            Ok(outbound(frame, &headers, owner, reverse, root, tables, jiffies)?)
         }
         Way::Direct(headers, reverse) => {
             reply::direct(frame, &headers, reverse, root, tables, jiffies)?;
-            Err(Reason::Direct)
+            Err(Reason::Direct.into())
         }
     }
 }
@@ -124,7 +169,33 @@ fn inbound<A: Family, F: Window, T: Tables<A>>(
     root: &Root,
     tables: &T,
     jiffies: u64,
-) -> Result<Outcome, Reason> {
+) -> Result<Outcome, Exit> {
+    admit(headers, rule, tables)?;
+    if rule.flags & Rule::TRACKED != 0 {
+        return Err(Exit::Stage(A::STAGES.tracked));
+    }
+    let choice = choose::target(frame, headers, rule, root, tables, jiffies)?;
+    let member = tables
+        .member(choice.target.member)
+        .filter(|member| member.present != 0)
+        .ok_or(Reason::MemberUnknown)?;
+    if headers.ip.source.shares(member.address, member.apart) {
+        return Err(Exit::Stage(A::STAGES.tracked));
+    }
+    let hop = egress::to_member(&headers.ip, member, tables)?;
+    let rewrite = nat::to_member(headers, member.address, choice.target.port, hop.is_some());
+    let opened = if choice.opens { choice.target.member.0 } else { 0 };
+    let account = Account { stats: rule.stats, direction: Direction::Inbound { opened } };
+    Ok(forward(frame, &rewrite, hop, [Reason::ToMember, Reason::ToMemberByKernel], account)?)
+}
+
+/// Whether a packet to a frontend port may go on to a member at all.
+#[inline(always)]
+pub(crate) fn admit<A: Family, T: Tables<A>>(
+    headers: &Headers<A>,
+    rule: &Rule,
+    tables: &T,
+) -> Result<(), Reason> {
     if rule.access != access::OPEN && !may_enter(headers, rule, tables) {
         return Err(Reason::AccessDenied);
     }
@@ -134,16 +205,7 @@ fn inbound<A: Family, F: Window, T: Tables<A>>(
     if headers.ip.ttl <= 1 {
         return Err(Reason::TtlExpired);
     }
-    let choice = choose::target(frame, headers, rule, root, tables, jiffies)?;
-    let member = tables
-        .member(choice.target.member)
-        .filter(|member| member.present != 0)
-        .ok_or(Reason::MemberUnknown)?;
-    let hop = egress::to_member(&headers.ip, member, tables)?;
-    let rewrite = nat::to_member(headers, member.address, choice.target.port, hop.is_some());
-    let opened = if choice.opens { choice.target.member.0 } else { 0 };
-    let account = Account { stats: rule.stats, direction: Direction::Inbound { opened } };
-    forward(frame, &rewrite, hop, [Reason::ToMember, Reason::ToMemberByKernel], account)
+    Ok(())
 }
 
 /// What the rule's list says of the source. A rule that judges new flows alone lets in whatever
@@ -178,7 +240,7 @@ fn outbound<A: Family, F: Window, T: Tables<A>>(
 /// Writes the packet's new headers, and sends it by the next hop if there is one, which is the
 /// first of the reasons; the kernel does else.
 #[inline(always)]
-fn forward<A: Family, F: Window>(
+pub(crate) fn forward<A: Family, F: Window>(
     frame: &mut F,
     rewrite: &Rewrite<A>,
     hop: Option<NextHop>,

@@ -117,7 +117,9 @@ impl MapState {
                 .iter()
                 .filter_map(|(at, verdict)| Some((at.list, A::of(at.address)?, at.length, *verdict)))
                 .collect(),
-            members: members.filter_map(|(id, it)| Some((*id, it.at(A::of(it.address)?)))).collect(),
+            members: members
+                .filter_map(|(id, it)| Some((*id, it.at(A::of(it.address)?, A::of(it.apart)?))))
+                .collect(),
             owners: self.owners.iter().filter_map(|(at, owner)| Some((A::of(*at)?, *owner))).collect(),
             reverse: reverse.filter_map(|(key, it)| Some((*key, it.at(A::of(it.address)?)))).collect(),
         }
@@ -139,8 +141,8 @@ impl MapState {
                 add(*address, Cell::OWN);
             }
         }
-        for address in self.owners.keys() {
-            add(*address, Cell::MEMBER);
+        for member in self.members.values() {
+            add(member.address, Cell::MEMBER);
         }
         words
     }

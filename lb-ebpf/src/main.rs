@@ -21,8 +21,9 @@ use aya_ebpf::{macros::xdp, programs::XdpContext};
 use lb_common::{
     icmp::{self, Icmp},
     outcome::Outcome,
-    pipeline::{self, Stage},
+    pipeline::{self, End},
     tables::Tables,
+    tracked,
     units::{Addr, Addr6},
 };
 
@@ -84,17 +85,40 @@ fn lb_too_big6(ctx: XdpContext) -> u32 {
     )
 }
 
+/// Decides about flows with entries in IPv4.
+#[xdp]
+fn lb_tracked(ctx: XdpContext) -> u32 {
+    go_on(
+        &tracked::ingress::<Addr, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        &ctx,
+    )
+}
+
+/// Decides about flows with entries in IPv6.
+#[xdp]
+fn lb_tracked6(ctx: XdpContext) -> u32 {
+    go_on(
+        &tracked::ingress::<Addr6, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        &ctx,
+    )
+}
+
 #[inline(always)]
 fn forward<'c, A: Icmp>(ctx: &'c XdpContext) -> u32
 where
     KernelTables<'c>: Tables<A>,
 {
-    let outcome =
-        pipeline::ingress::<A, _, _>(&mut Frame::new(ctx), &KernelTables::new(ctx), tables::jiffies());
-    if let Some(stage) = Stage::after::<A, _>(outcome.reason, &Frame::new(ctx)) {
+    let end = pipeline::ingress::<A, _, _>(&mut Frame::new(ctx), &KernelTables::new(ctx), tables::jiffies());
+    go_on(&end, ctx)
+}
+
+/// Enters the stage that goes on, if there is one.
+#[inline(always)]
+fn go_on(end: &End, ctx: &XdpContext) -> u32 {
+    if let Some(stage) = end.next {
         tables::enter(stage, ctx);
     }
-    finish(&outcome, window::length(ctx), ctx)
+    finish(&end.outcome, window::length(ctx), ctx)
 }
 
 /// Counts the frame with the bytes that it came with.

@@ -2,35 +2,55 @@
 
 use crate::units::{Addr, Addr6};
 
-/// A member and the way to it. 32 bytes, 44 for IPv6.
+/// How packets get to a member, as a number for [`Member::forwarding`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(u8)]
+pub enum Forwarding {
+    /// Destination and port become the member's; its replies pass us.
+    #[default]
+    Nat = 0,
+    /// The source becomes ours, too, so that replies come to us by themselves.
+    FullNat = 1,
+    /// The packet as it came, in a frame to the member, which answers the client itself.
+    DsrL2 = 2,
+    /// The packet as it came, in another to the member, which answers the client itself.
+    DsrIpip = 3,
+}
+
+/// A member and the way to it. 32 bytes, 56 for IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(C)]
 pub struct Member<A = Addr> {
     /// The member's address.
     pub address: A,
+    /// The bits by which a client that is plainly forwarded differs from the member in one at least: those of
+    /// the network that both would be in, all if there is none, and none if nobody is plainly forwarded.
+    pub apart: A,
     /// Interface that leads to it; 0 while the next hop is not known.
     pub ifindex: u32,
     /// Hardware address of the next hop.
     pub destination: [u8; 6],
     /// Hardware address of our interface.
     pub source: [u8; 6],
-    /// 1 if the label is in use.
-    pub present: u32,
     /// Longest IP packet that the interface sends.
     pub mtu: u32,
+    /// 1 if the label is in use.
+    pub present: u8,
+    /// A [`Forwarding`].
+    pub forwarding: u8,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: u16,
 }
 
 const _: () = assert!(size_of::<Member>() == 32);
-const _: () = assert!(size_of::<Member<Addr6>>() == 44);
+const _: () = assert!(size_of::<Member<Addr6>>() == 56);
 
 impl<A> Member<A> {
-    /// The same at another address, or at this one in another form.
+    /// The same with addresses in another form.
     #[must_use]
-    pub fn at<B>(self, address: B) -> Member<B> {
-        let Self { ifindex, destination, source, present, mtu, reserved, .. } = self;
-        Member { address, ifindex, destination, source, present, mtu, reserved }
+    pub fn at<B>(self, address: B, apart: B) -> Member<B> {
+        let Self { ifindex, destination, source, mtu, present, forwarding, reserved, .. } = self;
+        Member { address, apart, ifindex, destination, source, mtu, present, forwarding, reserved }
     }
 }
 

@@ -16,7 +16,7 @@ mod stats;
 
 pub use flow::{FlowEntry, FlowKey, FlowWord};
 pub use icmp::IcmpState;
-pub use member::{AddressFlags, Member};
+pub use member::{AddressFlags, Forwarding, Member};
 pub use reverse::{Owner, REVERSES, Reverse, ReverseKey};
 pub use root::Root;
 pub use routes::{ROUTE_TABLES, ROUTES, RoutePrefix, RouteTable};
@@ -25,7 +25,7 @@ pub use stats::{Counter, RuleStats};
 
 /// Changes whenever the layout or the meaning of a map changes. User space refuses pinned maps
 /// of another version.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Members in one element of the slot map: an array map rounds its values up to 8 bytes
 /// (`array_map_alloc` in kernel/bpf/arraymap.c), so four labels share one.

@@ -102,13 +102,16 @@ pub struct Rule {
     pub stats: u32,
     /// A list in the access map, or another of [`access`], perhaps with [`access::NEW_FLOWS`].
     pub access: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Bits: [`Rule::TRACKED`].
+    pub flags: u32,
 }
 
 const _: () = assert!(size_of::<Rule>() == 56);
 
 impl Rule {
+    /// Each of its flows has an entry.
+    pub const TRACKED: u32 = 1;
+
     /// Whom the rule asks about a source: [`Rule::access`] without its flag.
     #[inline(always)]
     #[must_use]

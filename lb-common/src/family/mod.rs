@@ -11,6 +11,7 @@ use core::hash::Hash;
 use crate::csum::Delta;
 use crate::nat::NewIp;
 use crate::parse::Ip;
+use crate::pipeline::Stages;
 use crate::reason::Reason;
 use crate::window::Window;
 
@@ -38,6 +39,9 @@ pub trait Family: Copy + Eq + Ord + Hash + Default + Debug + 'static {
 
     /// In the Ethernet header.
     const ETHERTYPE: u16;
+
+    /// The programs that go on for this family.
+    const STAGES: Stages;
 
     /// Reads the header behind an Ethernet header.
     fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason>;
@@ -77,6 +81,10 @@ pub trait Family: Copy + Eq + Ord + Hash + Default + Debug + 'static {
     /// Whether the bits of `mask` are as in `network`, whose others are 0.
     #[must_use]
     fn is_within(self, network: Self, mask: Self) -> bool;
+
+    /// Whether `bits` of both addresses are equal.
+    #[must_use]
+    fn shares(self, other: Self, bits: Self) -> bool;
 
     /// The difference that this address makes to a checksum when it becomes `new`.
     #[must_use]

@@ -5,6 +5,7 @@ use crate::csum::Delta;
 use crate::hash::mix;
 use crate::nat::NewIp;
 use crate::parse::Ip;
+use crate::pipeline::{Stage, Stages};
 use crate::reason::Reason;
 use crate::units::Addr;
 use crate::window::Window;
@@ -34,6 +35,8 @@ impl Family for Addr {
     type Rest = Rest;
 
     const ETHERTYPE: u16 = 0x0800;
+
+    const STAGES: Stages = Stages { icmp: Stage::Icmp, too_big: Stage::TooBig, tracked: Stage::Tracked };
 
     #[inline(always)]
     fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason> {
@@ -123,6 +126,11 @@ impl Family for Addr {
     #[inline(always)]
     fn is_within(self, network: Self, mask: Self) -> bool {
         self.word() & mask.word() == network.word()
+    }
+
+    #[inline(always)]
+    fn shares(self, other: Self, bits: Self) -> bool {
+        (self.word() ^ other.word()) & bits.word() == 0
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@ use crate::csum::Delta;
 use crate::hash::mix;
 use crate::nat::NewIp;
 use crate::parse::{Ip, TCP, UDP};
+use crate::pipeline::{Stage, Stages};
 use crate::reason::Reason;
 use crate::units::Addr6;
 use crate::window::Window;
@@ -41,6 +42,8 @@ impl Family for Addr6 {
     type Rest = Rest;
 
     const ETHERTYPE: u16 = 0x86dd;
+
+    const STAGES: Stages = Stages { icmp: Stage::Icmp6, too_big: Stage::TooBig6, tracked: Stage::Tracked6 };
 
     #[inline(always)]
     fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason> {
@@ -140,6 +143,13 @@ impl Family for Addr6 {
     fn is_within(self, network: Self, mask: Self) -> bool {
         let ([prefix, interface], [mask, mask_interface]) = (self.words(), mask.words());
         [prefix & mask, interface & mask_interface] == network.words()
+    }
+
+    #[inline(always)]
+    fn shares(self, other: Self, bits: Self) -> bool {
+        let ([prefix, interface], [other, other_interface]) = (self.words(), other.words());
+        let [bits, interface_bits] = bits.words();
+        (prefix ^ other) & bits | (interface ^ other_interface) & interface_bits == 0
     }
 
     #[inline(always)]

@@ -17,7 +17,6 @@ use crate::family::{ETH_LEN, Family};
 use crate::hash::{self, Tuple};
 use crate::outcome::Outcome;
 use crate::parse::{self, Ip};
-use crate::pipeline::Stage;
 use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::track::Flow;
@@ -55,10 +54,6 @@ pub trait Icmp: Family {
     const TOO_BIG: Kind;
     /// Longest error that quotes as much as there is room for.
     const LONGEST: u16;
-    /// The program of [`pass`].
-    const STAGE: Stage;
-    /// The program of [`too_big`].
-    const TOO_BIG_STAGE: Stage;
 
     /// Whether a message of this type quotes the packet that it is about.
     fn is_error(kind: u8) -> bool;

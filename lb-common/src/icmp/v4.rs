@@ -2,7 +2,6 @@
 
 use super::{Icmp, Kind, LENGTH, QuotedIp};
 use crate::csum::Delta;
-use crate::pipeline::Stage;
 use crate::units::Addr;
 use crate::window::Window;
 use crate::words::{half, put_half, put_word, word};
@@ -26,8 +25,6 @@ impl Icmp for Addr {
     const TOO_BIG: Kind = Kind(3, 4);
     /// RFC 1812, section 4.3.2.3.
     const LONGEST: u16 = 576;
-    const STAGE: Stage = Stage::Icmp;
-    const TOO_BIG_STAGE: Stage = Stage::TooBig;
 
     /// Unreachable, time exceeded, parameter problem. Source quench is history (RFC 6633).
     #[inline(always)]

@@ -3,7 +3,6 @@
 use super::{Icmp, Kind, LENGTH, QuotedIp};
 use crate::csum::Delta;
 use crate::family::Family;
-use crate::pipeline::Stage;
 use crate::units::Addr6;
 use crate::window::Window;
 use crate::words::{long, put_half, put_long, put_word};
@@ -25,8 +24,6 @@ impl Icmp for Addr6 {
     const TOO_BIG: Kind = Kind(2, 0);
     /// Section 2.4 (c).
     const LONGEST: u16 = 1280;
-    const STAGE: Stage = Stage::Icmp6;
-    const TOO_BIG_STAGE: Stage = Stage::TooBig6;
 
     /// Unreachable, packet too big, time exceeded, parameter problem.
     #[inline(always)]

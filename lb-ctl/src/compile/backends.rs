@@ -3,45 +3,71 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use lb_common::abi::{MEMBERS, Rule};
+use lb_common::abi::{Forwarding, MEMBERS, Rule};
 use lb_common::units::MemberId;
 
 use super::{Hop, Input, Labels, Refusal};
+use crate::config::model::Prefix;
 use crate::state::{MapState, Member};
 
-/// A label for each member of each pool: the one that its address has, else the lowest free one.
+/// A label for each member of each pool and its way of forwarding: the one that it has, else the
+/// lowest free one.
 pub(super) fn labels(input: &Input<'_>) -> Result<Labels, Refusal> {
-    let known: BTreeMap<IpAddr, MemberId> =
-        input.observed.members.iter().map(|(&label, member)| (member.address, label)).collect();
+    let known = known(input.observed);
     let mut free = (1..=u16::MAX).map(MemberId).filter(|label| !input.observed.members.contains_key(label));
     let mut labels = Labels::new();
-    let wanted: BTreeSet<IpAddr> =
-        input.config.pools().iter().flat_map(|pool| &pool.backends).map(|backend| backend.address).collect();
-    for &address in &wanted {
-        let label = known.get(&address).copied().or_else(|| free.next()).ok_or(Refusal::NoRoom {
+    let pools = input.config.pools().iter();
+    let members =
+        pools.flat_map(|pool| pool.backends.iter().map(|backend| (backend.address, pool.forwarding)));
+    let wanted: BTreeSet<_> = members.collect();
+    for &member in &wanted {
+        let label = known.get(&member).copied().or_else(|| free.next()).ok_or(Refusal::NoRoom {
             what: "members",
             needed: wanted.len() as u64,
             room: u64::from(MEMBERS) - 1,
             option: "number of nodes; there is no option for this",
         })?;
-        labels.insert(address, label);
+        labels.insert(member, label);
     }
     Ok(labels)
+}
+
+/// The labels that the maps have.
+pub(crate) fn known(maps: &MapState) -> Labels {
+    maps.members.iter().map(|(&label, member)| ((member.address, forwarding(member)), label)).collect()
+}
+
+fn forwarding(member: &Member) -> Forwarding {
+    let known = [Forwarding::FullNat, Forwarding::DsrL2, Forwarding::DsrIpip].into_iter();
+    known.into_iter().find(|way| *way as u8 == member.forwarding).unwrap_or_default()
 }
 
 /// The members of the pools, and those that slots or connections may still name.
 pub(super) fn members(input: &Input<'_>, labels: &Labels) -> BTreeMap<MemberId, Member> {
     let needed = still_named(input);
     let kept = input.observed.members.iter().filter(|(label, _)| needed.contains(label));
-    let kept = kept.map(|(&label, member)| (label, member.address));
-    let wanted = labels.iter().map(|(&address, &label)| (label, address));
-    kept.chain(wanted).map(|(label, address)| (label, way_to(address, input))).collect()
+    let kept = kept.map(|(&label, member)| (label, member.address, forwarding(member)));
+    let wanted = labels.iter().map(|(&(address, forwarding), &label)| (label, address, forwarding));
+    kept.chain(wanted)
+        .map(|(label, address, forwarding)| (label, way_to(address, forwarding, input)))
+        .collect()
 }
 
-fn way_to(address: IpAddr, input: &Input<'_>) -> Member {
+fn way_to(address: IpAddr, forwarding: Forwarding, input: &Input<'_>) -> Member {
     let Hop { ifindex, destination, source, mtu } =
         input.host.next_hops.get(&address).copied().unwrap_or_default();
-    Member { address, ifindex, destination, source, present: 1, mtu, reserved: 0 }
+    let apart = Prefix::host(address).mask();
+    Member {
+        address,
+        apart,
+        ifindex,
+        destination,
+        source,
+        mtu,
+        present: 1,
+        forwarding: forwarding as u8,
+        reserved: 0,
+    }
 }
 
 /// Labels in the rings of rules in force, which packets may be reading, and in live exceptions.

@@ -76,7 +76,7 @@ fn one(backend: &Backend, probe: Option<&Probe>, healthy: &HashMap<ProbeKey, boo
 pub(super) fn words(pool: &Pool, labels: &Labels, states: &[Accepting]) -> (u16, Vec<u64>) {
     let mut words = BTreeMap::<u16, u64>::new();
     for (backend, state) in pool.backends.iter().zip(states) {
-        let Some(label) = labels.get(&backend.address) else { continue };
+        let Some(label) = labels.get(&(backend.address, pool.forwarding)) else { continue };
         let (word, bit) = label.health_place();
         *words.entry(word).or_default() |= u64::from(state.yes()) << bit;
     }

@@ -22,7 +22,7 @@ mod sets;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Root, RouteTable};
+use lb_common::abi::{Forwarding, Root, RouteTable};
 use lb_common::units::{MemberId, Port, Target};
 
 use crate::config::model::{Config, PortRange, Protocol, Rule};
@@ -31,6 +31,7 @@ use crate::health::ProbeKey;
 use crate::state::{MapState, RuleKey};
 
 pub use addresses::judged;
+pub(crate) use backends::known as known_labels;
 pub use health::{Accepting, accepting};
 pub use nat::{NatMapping, NatRules, nat_mapping};
 pub use services::health_words;
@@ -138,8 +139,8 @@ pub fn compile(input: &Input<'_>) -> Result<MapState, Refusal> {
     Ok(state)
 }
 
-/// Member labels by address.
-pub(crate) type Labels = BTreeMap<IpAddr, MemberId>;
+/// Member labels by address and way of forwarding.
+pub(crate) type Labels = BTreeMap<(IpAddr, Forwarding), MemberId>;
 
 /// The root: the epoch of the rules, and never a shorter life of marks.
 fn root(input: &Input<'_>, state: &MapState) -> Root {

@@ -29,8 +29,9 @@ pub(super) fn ports(input: &Input<'_>, labels: &Labels) -> Result<Vec<NatPort>, 
     let holders = Holders::of(input);
     let mut all = Vec::new();
     for (index, rule) in input.config.nat_rules().iter().enumerate() {
+        let forwarding = input.config.pool_of_nat(rule).forwarding;
         let members = input.config.members_of_nat(rule).iter();
-        let members: Vec<MemberId> = members.map(|backend| labels[&backend.address]).collect();
+        let members: Vec<MemberId> = members.map(|backend| labels[&(backend.address, forwarding)]).collect();
         let whose = match rule.to {
             NatTarget::Member { .. } => {
                 members.iter().map(|&member| (rule.ports.first, Some(member))).collect()

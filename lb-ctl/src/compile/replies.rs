@@ -201,7 +201,10 @@ enum Given {
 /// Targets of live exceptions, and those of views in force that the file does not give any more.
 fn in_use(input: &Input<'_>, labels: &Labels, nat: &[NatPort]) -> Vec<(Service, Target)> {
     let members = |pool: &crate::config::model::Pool| -> BTreeSet<MemberId> {
-        pool.backends.iter().filter_map(|backend| labels.get(&backend.address).copied()).collect()
+        pool.backends
+            .iter()
+            .filter_map(|backend| labels.get(&(backend.address, pool.forwarding)).copied())
+            .collect()
     };
     let pools: Vec<_> = input.config.pools().iter().map(members).collect();
     let rules = input.config.rules().iter();

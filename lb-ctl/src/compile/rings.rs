@@ -80,7 +80,7 @@ fn build(input: &Input<'_>, labels: &Labels, pool: &Pool) -> Arc<Vec<MemberId>> 
         .map(|backend| ring::Member {
             address: backend.address,
             weight: backend.weight,
-            id: labels[&backend.address].0,
+            id: labels[&(backend.address, pool.forwarding)].0,
         })
         .collect();
     if members.is_empty() {

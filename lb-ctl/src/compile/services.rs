@@ -11,7 +11,7 @@ use super::access::{self, Lists};
 use super::nat::NatPort;
 use super::rings::Rings;
 use super::sets::{Set, Sets, set_key};
-use super::{Input, Labels, Refusal, Service, health};
+use super::{Input, Labels, Refusal, Service, backends, health};
 use crate::config::access::Access;
 use crate::config::model::{Config, Distribution};
 use crate::health::ProbeKey;
@@ -104,7 +104,7 @@ impl Wanted<'_> {
             life: units::ticks(self.life, input.hz),
             stats,
             access: access::of_rule(self.access, lists),
-            reserved: 0,
+            flags: 0,
         }
     }
 }
@@ -152,7 +152,7 @@ pub fn health_words(
     observed: &MapState,
     key: Option<&ProbeKey>,
 ) -> Vec<(u32, u64)> {
-    let labels: Labels = observed.members.iter().map(|(&label, member)| (member.address, label)).collect();
+    let labels = backends::known(observed);
     let in_force = in_force(observed);
     let mut done = BTreeSet::new();
     let mut all = Vec::new();

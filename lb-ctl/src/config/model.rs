@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use lb_common::abi::Forwarding;
+
 use super::access::Access;
 
 /// A configuration in which every reference resolves and every statement can be carried out.
@@ -117,6 +119,7 @@ pub struct Pool {
     pub max_members: u32,
     /// How long connections are carried to their old member after a change.
     pub transition: Duration,
+    pub forwarding: Forwarding,
     pub backends: Vec<Backend>,
 }
 
@@ -296,6 +299,16 @@ impl Prefix {
     #[must_use]
     pub fn host(address: IpAddr) -> Self {
         Self { address, length: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
+    /// Ones for the bits of the prefix.
+    #[must_use]
+    pub fn mask(self) -> IpAddr {
+        let ones = match self.address {
+            IpAddr::V4(_) => Ipv4Addr::BROADCAST.into(),
+            IpAddr::V6(_) => Ipv6Addr::from_bits(u128::MAX).into(),
+        };
+        Self { address: ones, ..self }.network()
     }
 
     /// The address without the bits behind the prefix.

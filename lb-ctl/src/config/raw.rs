@@ -5,6 +5,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use lb_common::abi::Forwarding;
+
 use super::access::{AppliesTo, Entry};
 use super::error::Place;
 use super::fields::At;
@@ -48,6 +50,7 @@ pub(super) struct RawPool {
     /// `None`: chosen from the number of backends.
     pub(super) max_members: Option<At<u32>>,
     pub(super) transition: Duration,
+    pub(super) forwarding: Option<At<Forwarding>>,
     pub(super) backends: Vec<RawBackend>,
 }
 

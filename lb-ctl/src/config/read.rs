@@ -134,9 +134,9 @@ fn pool(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
         name: fields.required("name", "web", name),
         max_members: fields.optional("maxMembers", |number| whole(number, MEMBERS)),
         transition: fields.or("transition", TRANSITION, |time| duration(time, TRANSITIONS)),
+        forwarding: fields.optional("forwarding", |way| word(way, &["full-nat", "dsr-l2", "dsr-ipip"])),
         backends: fields.list("backends", backend),
     };
-    fields.optional("forwarding", |way| choice(way, &[("nat", ())], &["full-nat", "dsr-l2", "dsr-ipip"]));
     fields.finish();
     read
 }

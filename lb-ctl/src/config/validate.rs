@@ -1,6 +1,8 @@
 //! From [`RawConfig`] to [`Config`]: everything has one name, every name that is used exists, and
 //! nothing contradicts anything else.
 
+use lb_common::abi::Forwarding;
+
 use super::access::{Access, AppliesTo};
 use super::conflicts;
 use super::error::Report;
@@ -151,6 +153,7 @@ fn pool(raw: RawPool) -> Option<Pool> {
         name: raw.name?.value,
         max_members,
         transition: raw.transition,
+        forwarding: raw.forwarding.map_or_else(Forwarding::default, At::into_value),
         backends: raw.backends.into_iter().filter_map(backend).collect(),
     })
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use lb_common::abi::Forwarding;
+
 use super::access::{AppliesTo, Entry, Verdict};
 use super::model::{AdminState, Distribution, NoHealthyBackends, Protocol, Protocols, XdpMode};
 
@@ -20,6 +22,19 @@ impl Word for XdpMode {
             Self::Auto => "auto",
             Self::Native => "native",
             Self::Generic => "generic",
+        }
+    }
+}
+
+impl Word for Forwarding {
+    const ALL: &'static [Self] = &[Self::Nat];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Nat => "nat",
+            Self::FullNat => "full-nat",
+            Self::DsrL2 => "dsr-l2",
+            Self::DsrIpip => "dsr-ipip",
         }
     }
 }

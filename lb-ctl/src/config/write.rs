@@ -74,7 +74,7 @@ fn pool(pool: &Pool) -> PoolKeys<'_> {
         name: &pool.name,
         max_members: pool.max_members,
         transition: show(pool.transition),
-        forwarding: "nat",
+        forwarding: pool.forwarding.word(),
         backends: pool.backends.iter().map(backend).collect(),
     }
 }

@@ -326,16 +326,16 @@ pub(super) fn in_force(state: &MapState) -> BTreeMap<Service, Rule> {
 /// another probe, or an earlier daemon, has found accepting in all of its rules starts as healthy.
 fn inherit(config: &Config, known: &HashMap<ProbeKey, bool>, observed: &MapState) -> HashMap<ProbeKey, bool> {
     let rules = in_force(observed);
-    let labels: HashMap<_, _> =
-        observed.members.iter().map(|(&label, member)| (member.address, label)).collect();
+    let labels = compile::known_labels(observed);
     let mut healthy = HashMap::<ProbeKey, Option<bool>>::new();
     for rule in config.rules() {
         let Some(probe) = config.probe_of(rule) else { continue };
         let in_force = rules.get(&Service::named_by(config, rule));
-        for backend in &config.pool_of(rule).backends {
+        let pool = config.pool_of(rule);
+        for backend in &pool.backends {
             let probed = backend.admin_state == AdminState::None && backend.weight > 0;
             let accepted = || {
-                let (view, label) = (in_force?.current, *labels.get(&backend.address)?);
+                let (view, label) = (in_force?.current, *labels.get(&(backend.address, pool.forwarding))?);
                 probed.then(|| observed.accepts(&view, label))
             };
             let key = ProbeKey::new(backend.address, probe);

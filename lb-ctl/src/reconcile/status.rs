@@ -170,7 +170,10 @@ impl Sources<'_> {
         accepting: Accepting,
         report: Option<&Report>,
     ) -> Member {
-        let known = self.core.observed().members.iter().find(|(_, m)| m.address == backend.address);
+        let mut known = self.core.observed().members.iter();
+        let known = known.find(|(_, member)| {
+            (member.address, member.forwarding) == (backend.address, pool.forwarding as u8)
+        });
         let label = known.map_or(MemberId::NONE, |(&label, _)| label);
         let unknown = report.is_some_and(|report| report.health == Health::Unknown);
         let state = match (accepting.yes(), unknown && accepting == Accepting::ProbeDown) {

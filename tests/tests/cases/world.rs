@@ -4,12 +4,12 @@
 //! entry says how old it is.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use lb_common::abi::{
-    ABI_VERSION, AddressFlags, FlowWord, MARK_BITS, Mode, Owner, ReverseKey, Root, RoutePrefix, RouteTable,
-    Rule, View, access,
+    ABI_VERSION, AddressFlags, FlowWord, Forwarding, MARK_BITS, Mode, Owner, ReverseKey, Root, RoutePrefix,
+    RouteTable, Rule, View, access,
 };
 use lb_common::hash;
 use lb_common::parse::{TCP, UDP};
@@ -310,7 +310,11 @@ impl World {
                 rules: map.rules.iter().map(|(key, rule)| (key.at(twin(key.address)), *rule)).collect(),
                 addresses: map.addresses.iter().map(|(address, flags)| (twin(*address), *flags)).collect(),
                 access: map.access.iter().map(|(at, verdict)| (entry(at), *verdict)).collect(),
-                members: map.members.iter().map(|(id, it)| (*id, it.at(twin(it.address)))).collect(),
+                members: map
+                    .members
+                    .iter()
+                    .map(|(id, it)| (*id, it.at(twin(it.address), twin_bits(it.apart))))
+                    .collect(),
                 owners: map.owners.iter().map(|(address, owner)| (twin(*address), *owner)).collect(),
                 reverse: map.reverse.iter().map(|(key, it)| (*key, it.at(twin(it.address)))).collect(),
                 ..map.clone()
@@ -369,7 +373,7 @@ impl Service {
                 life: LIFE,
                 stats: self.stats,
                 access: access::OPEN,
-                reserved: 0,
+                flags: 0,
             },
         );
         map.addresses.insert(key.address, AddressFlags::FRONTEND);
@@ -402,13 +406,22 @@ pub(crate) fn member(label: u16) -> Member {
     let n = u8::try_from(label).unwrap();
     Member {
         address: [10, 0, n, 11].into(),
+        apart: [0xff; 4].into(),
         ifindex: CLIENT_LINK + u32::from(label),
         destination: [2, 0, 0, 0, n, 2],
         source: [2, 0, 0, 0, n, 1],
-        present: 1,
         mtu: MTU.into(),
+        present: 1,
+        forwarding: Forwarding::Nat as u8,
         reserved: 0,
     }
+}
+
+/// [`Member::apart`] of the twin: the bits of the IPv4 address, and those before it where any count.
+fn twin_bits(bits: IpAddr) -> IpAddr {
+    let IpAddr::V4(v4) = bits else { return bits };
+    let before = if v4.is_unspecified() { 0 } else { !0 << 32 };
+    Ipv6Addr::from_bits(before | u128::from(v4.to_bits())).into()
 }
 
 pub(crate) fn member_socket(label: u16, port: u16) -> String {

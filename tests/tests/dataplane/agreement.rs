@@ -66,7 +66,7 @@ fn random_change(rng: &mut Rng) -> Change {
         7 => Change::Health(rng.u32(0..=SMALL.health_words), rng.u64(..)),
         8 => {
             let member = abi::Member::<Addr> { ifindex: number, present: 1, mtu: 1500, ..Default::default() };
-            let member = member.at(address);
+            let member = member.at(address, address);
             Change::Member(MemberId(rng.u16(65_500..)), there.then_some(member))
         }
         9 => {
@@ -97,7 +97,7 @@ fn rule_key(rng: &mut Rng, address: IpAddr) -> RuleKey {
 
 fn rule(rng: &mut Rng, number: u32) -> Rule {
     let (current, old) = (view(rng), view(rng));
-    Rule { current, old, life: number, stats: rng.u32(0..64), access: rng.u32(..), reserved: 0 }
+    Rule { current, old, life: number, stats: rng.u32(0..64), access: rng.u32(..), flags: rng.u32(..) }
 }
 
 fn view(rng: &mut Rng) -> View {

@@ -130,7 +130,8 @@ where
                 (None, _) => Ok(()),
             },
             Change::Member(id, member) => {
-                let ours = member.and_then(|member| Some(member.at(A::of(member.address)?)));
+                let ours =
+                    member.and_then(|member| Some(member.at(A::of(member.address)?, A::of(member.apart)?)));
                 self.members.1.set(u32::from(id.0), Wire(ours.unwrap_or_default()), 0)
             }
             Change::Reverse(key, reverse) => {
@@ -171,7 +172,7 @@ where
             .map_err(|cause| error::map(A::NAMES.members, "cannot read the members", &cause))?;
         let labelled = (0..=u16::MAX).map(MemberId).zip(members);
         let there = labelled.filter(|(_, member)| member.present != 0);
-        Ok(there.map(|(label, member)| (label, member.at(member.address.ip()))).collect())
+        Ok(there.map(|(label, member)| (label, member.at(member.address.ip(), member.apart.ip()))).collect())
     }
 
     pub(super) fn flows(
