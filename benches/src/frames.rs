@@ -53,6 +53,10 @@ pub(crate) enum Path {
     EstablishedListed,
     /// As `EstablishedIn`, while the rule is in transition: 1 % of the flows are exceptions.
     EstablishedMoving,
+    /// As `EstablishedIn`, to a port that only a range has.
+    RangeIn,
+    /// As `Reply`, from such a port.
+    RangeReply,
 }
 
 impl Path {
@@ -72,23 +76,26 @@ impl Path {
             Self::NotOurs => "not_ours",
             Self::EstablishedListed => "established_listed",
             Self::EstablishedMoving => "established_moving",
+            Self::RangeIn => "range_in",
+            Self::RangeReply => "range_reply",
         }
     }
 
     pub(crate) fn reason(self) -> Reason {
         match self {
-            Self::Reply | Self::ReplyFib => Reason::ReplyToClient,
+            Self::Reply | Self::ReplyFib | Self::RangeReply => Reason::ReplyToClient,
             Self::NotOurs => Reason::NotOurs,
             Self::EstablishedIn
             | Self::Syn
             | Self::UdpIn
             | Self::EstablishedListed
-            | Self::EstablishedMoving => Reason::ToMember,
+            | Self::EstablishedMoving
+            | Self::RangeIn => Reason::ToMember,
         }
     }
 
     fn is_reply(self) -> bool {
-        matches!(self, Self::Reply | Self::ReplyFib)
+        matches!(self, Self::Reply | Self::ReplyFib | Self::RangeReply)
     }
 
     fn protocol(self) -> u8 {
@@ -104,6 +111,11 @@ impl Path {
             Self::EstablishedIn | Self::Syn | Self::UdpIn => [client, service(PLAIN)],
             Self::EstablishedListed => [client, service(LISTED)],
             Self::EstablishedMoving => [client, service(MOVING)],
+            Self::RangeIn => [client, (scene::frontend(PLAIN), scene::in_range(random))],
+            Self::RangeReply => {
+                let member = scene::member(random.u16(..scene::members()));
+                [(member, scene::in_range(random)), client]
+            }
             Self::Reply | Self::ReplyFib => {
                 [(scene::member(random.u16(..scene::members())), Port::new(MEMBER_PORT)), client]
             }
@@ -176,7 +188,9 @@ impl Batch {
             expected[0..6].copy_from_slice(&scene.client_mac);
             expected[6..12].copy_from_slice(&after[6..12]);
             expected[26..30].copy_from_slice(&scene::frontend(PLAIN).wire());
-            expected[34..36].copy_from_slice(&Port::new(FRONTEND_PORT).wire());
+            if self.path != Path::RangeReply {
+                expected[34..36].copy_from_slice(&Port::new(FRONTEND_PORT).wire());
+            }
         } else {
             let address = Addr::from_wire([after[30], after[31], after[32], after[33]]);
             let member = scene.state.members.values().find(|member| member.address == address.ip());
@@ -186,7 +200,9 @@ impl Batch {
             expected[0..6].copy_from_slice(&member.destination);
             expected[6..12].copy_from_slice(&member.source);
             expected[30..34].copy_from_slice(&address.wire());
-            expected[36..38].copy_from_slice(&Port::new(MEMBER_PORT).wire());
+            if self.path != Path::RangeIn {
+                expected[36..38].copy_from_slice(&Port::new(MEMBER_PORT).wire());
+            }
         }
         put_checksums(&mut expected);
         ensure!(*after == expected, "wrong bytes:\n  {after:02x?}, not\n  {expected:02x?}");

@@ -5,15 +5,18 @@ use std::{net::Ipv4Addr, sync::Arc};
 use anyhow::{Context as _, Result};
 use lb_common::{
     abi::{
-        ABI_VERSION, AddressFlags, Forwarding, HEALTH_BITS, Owner, ReverseKey, Root, RoutePrefix, RouteTable,
-        Rule, View, access,
+        ABI_VERSION, AddressFlags, Forwarding, HEALTH_BITS, Owner, RANGE, Range, RangeKey, ReverseKey, Root,
+        RoutePrefix, RouteTable, Rule, View, access,
     },
     parse::{TCP, UDP},
     units::{Addr, MemberId, Port},
 };
 use lb_ctl::{
-    compile::ring::{self, RingKey},
-    state::{AccessEntry, MapState, Member, Reverse, RuleKey, Stored as _},
+    compile::{
+        prefixes,
+        ring::{self, RingKey},
+    },
+    state::{AccessEntry, MapState, Member, PortPrefix, Reverse, RuleKey, Stored as _},
 };
 use lb_tests::lab::{BALANCER, CLIENT, CLIENT_LINK, Lab};
 use nix::net::if_::if_nametoindex;
@@ -33,6 +36,7 @@ pub(crate) const FIB: [u8; 4] = [100, 64, 0, 0];
 
 pub(crate) const FRONTEND_PORT: u16 = 80;
 pub(crate) const MEMBER_PORT: u16 = 8080;
+const RANGE_PORTS: std::ops::Range<u16> = 10_000..20_000;
 
 /// Services that differ from the plain ones, by their number.
 pub(crate) const PLAIN: u8 = 0;
@@ -140,7 +144,7 @@ fn add_members(state: &mut MapState, member_side: u32) {
             reserved: 0,
         };
         state.members.insert(id, way);
-        state.owners.insert(way.address, Owner { group: 1, member: id, reserved: 0 });
+        state.owners.insert(way.address, Owner { group: 1, member: id, flags: 0 });
     }
     // Every member accepts; labels begin at 1.
     for label in 1..=u32::from(MEMBERS) {
@@ -193,7 +197,7 @@ fn add_services(state: &mut MapState) {
     let reverse = Reverse {
         address: frontend(PLAIN).ip(),
         port: Port::new(FRONTEND_PORT),
-        reserved: 0,
+        last: Port::new(FRONTEND_PORT),
         stats: u32::from(PLAIN),
         life: 32_400,
     };
@@ -201,7 +205,36 @@ fn add_services(state: &mut MapState) {
         let key = ReverseKey { group: 1, port: Port::new(MEMBER_PORT), protocol, reserved: 0 };
         state.reverse.insert(key, reverse);
     }
+    add_ranges(state);
     add_access(state);
+}
+
+/// A range of each service, which its members have as well: 10000-19999.
+fn add_ranges(state: &mut MapState) {
+    let range = Range { first: Port::new(RANGE_PORTS.start), last: Port::new(RANGE_PORTS.end - 1) };
+    for service in 0..SERVICES {
+        let address = frontend(service).ip();
+        let exact = RuleKey { address, port: Port::new(FRONTEND_PORT), protocol: TCP, epoch: 1 };
+        let mut rule = state.rules[&exact];
+        rule.current.port = range.first;
+        state.rules.insert(RuleKey { port: range.first, protocol: TCP | RANGE, ..exact }, rule);
+        state.ranges.extend(prefixes(range).into_iter().map(|(port, length)| {
+            (PortPrefix { key: RangeKey { of: address, protocol: TCP, epoch: 1, port }, length }, range)
+        }));
+        state.addresses.insert(address, AddressFlags::FRONTEND.with(AddressFlags::WIDE));
+    }
+    let exact = ReverseKey { group: 1, port: Port::new(MEMBER_PORT), protocol: TCP, reserved: 0 };
+    let reverse = Reverse { port: range.first, last: range.last, ..state.reverse[&exact] };
+    state.reverse.insert(ReverseKey { port: range.first, protocol: TCP | RANGE, ..exact }, reverse);
+    state.reverse_ranges.extend(prefixes(range).into_iter().map(|(port, length)| {
+        (PortPrefix { key: RangeKey { of: 1, protocol: TCP, epoch: 0, port }, length }, range)
+    }));
+    state.owners.values_mut().for_each(|owner| owner.flags = Owner::RANGES);
+}
+
+/// A port of the ranges.
+pub(crate) fn in_range(random: &mut fastrand::Rng) -> Port {
+    Port::new(random.u16(RANGE_PORTS))
 }
 
 /// A list of many prefixes, among them all that the clients come from: 198.18.0.0/15 in /25s.

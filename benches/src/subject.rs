@@ -1,6 +1,6 @@
 //! The program under test: loaded as shipped, its maps filled, its counters read.
 
-use std::{ops::Deref, path::Path};
+use std::{collections::BTreeMap, ops::Deref, path::Path};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -9,12 +9,15 @@ use aya::{
     programs::Xdp,
 };
 use lb_common::{
-    abi::{AccessKey, Counter, SLOTS_PER_WORD, map},
+    abi::{AccessKey, Counter, Range, RangeKey, SLOTS_PER_WORD, map},
     reason::Reason,
 };
 
 use lb_common::units::Addr;
-use lb_ctl::state::FamilyState;
+use lb_ctl::{
+    dataplane::bpf::load_stages,
+    state::{FamilyState, PortPrefix},
+};
 
 use crate::scene::Scene;
 
@@ -43,6 +46,10 @@ impl Subject {
             .info()?
             .verified_instruction_count()
             .context("this kernel does not tell the verified instructions")?;
+        // An object to compare with may have others.
+        if ebpf.map(map::RANGES).is_some() {
+            load_stages(&mut ebpf).with_context(loading)?;
+        }
         let name = object.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut subject = Self { name, verified_insns, ebpf };
         subject.fill(scene).with_context(|| format!("cannot fill the maps of {}", object.display()))?;
@@ -72,7 +79,8 @@ impl Subject {
         let state = &scene.state;
         self.array(map::ROOT, [(0, state.root)])?;
         self.array(map::SIEVE, std::iter::once((0, *state.sieve())))?;
-        let FamilyState { rules, addresses, access, members, owners, reverse } = state.of_family::<Addr>();
+        let FamilyState { rules, ranges, addresses, access, members, owners, reverse } =
+            state.of_family::<Addr>();
         self.hash(map::RULES, rules)?;
         self.hash(map::ADDRESSES, addresses)?;
         self.hash(map::OWNERS, owners)?;
@@ -82,6 +90,10 @@ impl Subject {
         // An object to compare with may be from before them.
         if self.ebpf.map(map::ROUTES).is_some() {
             self.array(map::ROUTES, (0..).zip(state.routes))?;
+        }
+        if self.ebpf.map(map::RANGES).is_some() {
+            self.ranges(map::RANGES, ranges)?;
+            self.ranges(map::REVERSE_RANGES, state.reverse_ranges.clone())?;
         }
         for (base, ring) in &state.rings {
             let words = ring.chunks(SLOTS_PER_WORD as usize).map(|chunk| {
@@ -98,6 +110,19 @@ impl Subject {
             trie.insert(&Key::new(32 + u32::from(length), Plain(key)), verdict, 0)?;
         }
         Ok(())
+    }
+
+    fn ranges<O: Copy + 'static>(
+        &mut self,
+        name: &str,
+        ranges: BTreeMap<PortPrefix<O>, Range>,
+    ) -> Result<()> {
+        let map = self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))?;
+        let mut trie: LpmTrie<_, Plain<RangeKey<O>>, Plain<Range>> = LpmTrie::try_from(map)?;
+        ranges.into_iter().try_for_each(|(PortPrefix { key, length }, range)| {
+            let key = Key::new(RangeKey::<O>::BEFORE_PORT + u32::from(length), Plain(key));
+            Ok(trie.insert(&key, Plain(range), 0)?)
+        })
     }
 
     fn array<V: Copy + 'static>(

@@ -36,7 +36,15 @@ struct Slots {
     hash: u64,
 }
 
-/// Chooses the member for a packet to a frontend.
+impl Slots {
+    /// This member at the port of the current view.
+    #[inline(always)]
+    fn at_current(&self, member: MemberId) -> Target {
+        Target { member, ..self.current }
+    }
+}
+
+/// Chooses the member for a packet to a frontend, whose port is so many `behind` the first of the rule.
 ///
 /// What functions that are not inlined see are copies, `&{ flow }`: a value whose address is given
 /// away lives in memory from its first field on, on every packet's way. With copies it lives in
@@ -45,14 +53,14 @@ struct Slots {
 pub fn target<A: Family, F: Window, T: Tables<A>>(
     frame: &F,
     h: &Headers<A>,
-    rule: &Rule,
+    (rule, behind): (&Rule, u16),
     root: &Root,
     tables: &T,
     now: u64,
 ) -> Result<Choice, Reason> {
     let tuple = h.from_peer();
     let peer = hash::peer(&root.hash_key, tuple.peer, tuple.peer_port, tuple.protocol);
-    let slots = slots(rule, &tuple, peer, root, tables)?;
+    let slots = slots((rule, behind), &tuple, peer, root, tables)?;
     if h.is_udp() {
         not_from_a_frontend(h, tables)?;
         let target = datagram(rule, &slots, tables)?;
@@ -78,9 +86,15 @@ pub fn target<A: Family, F: Window, T: Tables<A>>(
     })
 }
 
+/// A later fragment goes where its first one went, whatever has changed since.
+#[inline(always)]
+pub fn after_first<A: Family>(h: &Headers<A>) -> Choice {
+    Choice { target: Target { member: h.fragment.member, port: h.destination_port }, opens: false }
+}
+
 #[inline(always)]
 fn slots<A: Family, T: Shared>(
-    rule: &Rule,
+    (rule, behind): (&Rule, u16),
     tuple: &Tuple<A>,
     peer: u64,
     root: &Root,
@@ -88,7 +102,7 @@ fn slots<A: Family, T: Shared>(
 ) -> Result<Slots, Reason> {
     let five = hash::flow(&root.hash_key, peer, tuple.local, tuple.local_port);
     let hash = hash::distribution(&root.hash_key, rule.current.mode, tuple, five);
-    let current = in_slot(&rule.current, hash, tables);
+    let current = in_slot(&rule.current, behind, hash, tables);
     if rule.old.present == 0 {
         return if current.member == MemberId::NONE {
             Err(Reason::EmptyPool)
@@ -96,7 +110,8 @@ fn slots<A: Family, T: Shared>(
             Ok(Slots { current, old: current, hash })
         };
     }
-    let old = in_slot(&rule.old, hash::distribution(&root.hash_key, rule.old.mode, tuple, five), tables);
+    let hash_of_old = hash::distribution(&root.hash_key, rule.old.mode, tuple, five);
+    let old = in_slot(&rule.old, behind, hash_of_old, tables);
     // An empty ring has no opinion.
     match (current.member, old.member) {
         (MemberId::NONE, MemberId::NONE) => Err(Reason::EmptyPool),
@@ -106,13 +121,16 @@ fn slots<A: Family, T: Shared>(
 }
 
 #[inline(always)]
-fn in_slot<T: Shared>(view: &View, hash: u64, tables: &T) -> Target {
-    let member = if view.ring_size == 0 {
-        MemberId::NONE
-    } else {
-        tables.slot(view.ring_base.wrapping_add(hash::scale(hash, view.ring_size)))
-    };
-    view.target(member)
+fn in_slot<T: Shared>(view: &View, behind: u16, hash: u64, tables: &T) -> Target {
+    Target { member: slot(view, hash, tables), port: view.port.plus(behind) }
+}
+
+#[inline(always)]
+fn slot<T: Shared>(view: &View, hash: u64, tables: &T) -> MemberId {
+    if view.ring_size == 0 {
+        return MemberId::NONE;
+    }
+    tables.slot(view.ring_base.wrapping_add(hash::scale(hash, view.ring_size)))
 }
 
 /// Whether a member takes new connections.
@@ -183,7 +201,7 @@ fn accepting<T: Shared>(rule: &Rule, slots: &Slots, tables: &T) -> Target {
     if accepts(&rule.current, slots.current.member, tables) {
         return slots.current;
     }
-    rule.current.target(fallback(&rule.current, slots.hash, slots.current.member, tables))
+    slots.at_current(fallback(&rule.current, slots.hash, slots.current.member, tables))
 }
 
 /// A SYN whose slot does not settle the matter; `fresh` is what [`accepting`] says.
@@ -196,8 +214,8 @@ fn open<A: Family, T: Tables<A>>(
     tables: &T,
 ) -> Answer {
     let takes = |target: Target| {
-        let by = |view: &View| target.port == view.port && accepts(view, target.member, tables);
-        by(&rule.current) || rule.old.present != 0 && by(&rule.old)
+        let by = |view: &View, slot: Target| target.port == slot.port && accepts(view, target.member, tables);
+        by(&rule.current, slots.current) || rule.old.present != 0 && by(&rule.old, slots.old)
     };
     let confirmed = flow.confirmed(tables);
     if let Some(entry) = &confirmed {
@@ -287,13 +305,13 @@ fn established<A: Family, T: Tables<A>>(
 pub fn bystander<A: Family, T: Tables<A>>(
     tuple: &Tuple<A>,
     seq: u32,
-    rule: &Rule,
+    (rule, behind): (&Rule, u16),
     root: &Root,
     tables: &T,
     now: u64,
 ) -> Result<Target, Reason> {
     let peer = hash::peer(&root.hash_key, tuple.peer, tuple.peer_port, tuple.protocol);
-    let slots = slots(rule, tuple, peer, root, tables)?;
+    let slots = slots((rule, behind), tuple, peer, root, tables)?;
     if tuple.protocol == UDP {
         return datagram(rule, &slots, tables);
     }
@@ -314,7 +332,7 @@ pub fn bystander<A: Family, T: Tables<A>>(
 fn fallback_target<T: Shared>(rule: &Rule, slots: &Slots, tables: &T) -> Result<Target, Reason> {
     match fallback(&rule.current, slots.hash, slots.current.member, tables) {
         MemberId::NONE => Err(Reason::NoHealthyMember),
-        member => Ok(rule.current.target(member)),
+        member => Ok(slots.at_current(member)),
     }
 }
 
@@ -329,15 +347,31 @@ fn fallback<T: Shared>(view: &View, hash: u64, own: MemberId, tables: &T) -> Mem
 
 #[inline(never)]
 fn draw<T: Shared>(view: &View, hash: u64, own: MemberId, tables: &T) -> MemberId {
-    let mut hash = hash;
-    for _ in 0..DRAWS {
-        hash = hash::again(hash);
-        let member = in_slot(view, hash, tables).member;
-        if member != own && accepts(view, member, tables) {
-            return member;
+    let mut draw = Draw { view: *view, hash, own, member: MemberId::NONE };
+    tables.draw(DRAWS, &mut draw);
+    draw.member
+}
+
+/// A walk of the ring for a member that accepts.
+pub struct Draw {
+    view: View,
+    hash: u64,
+    own: MemberId,
+    member: MemberId,
+}
+
+impl Draw {
+    /// One step; true ends the walk.
+    #[inline(always)]
+    pub fn round<T: Shared>(&mut self, tables: &T) -> bool {
+        self.hash = hash::again(self.hash);
+        let member = slot(&self.view, self.hash, tables);
+        let found = member != self.own && accepts(&self.view, member, tables);
+        if found {
+            self.member = member;
         }
+        found
     }
-    MemberId::NONE
 }
 
 /// The first accepting member from a random place on.
@@ -377,13 +411,13 @@ pub fn could_reach<A: Family, T: Shared>(
     tuple: &Tuple<A>,
     peer: u64,
     target: Target,
-    rule: &Rule,
+    (rule, behind): (&Rule, u16),
     root: &Root,
     tables: &T,
 ) -> bool {
-    let Ok(slots) = slots(rule, tuple, peer, root, tables) else { return false };
+    let Ok(slots) = slots((rule, behind), tuple, peer, root, tables) else { return false };
     let fallback = || fallback(&rule.current, slots.hash, slots.current.member, tables);
-    slots.current == target || slots.old == target || rule.current.target(fallback()) == target
+    slots.current == target || slots.old == target || slots.at_current(fallback()) == target
 }
 
 #[cfg(test)]

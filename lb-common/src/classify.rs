@@ -1,9 +1,11 @@
 //! Which way a packet goes. Destination is a frontend > reply of a member > direct > not ours.
 
 use crate::abi::sieve::Cell;
-use crate::abi::{AddressFlags, Owner, Reverse, ReverseKey, Root, Rule, RuleKey};
+use crate::abi::{AddressFlags, Owner, RANGE, Range, RangeKey, Reverse, ReverseKey, Root, Rule, RuleKey};
 use crate::family::Family;
+use crate::fragment;
 use crate::parse::{self, Headers, Ip};
+use crate::pipeline::Exit;
 use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::units::{Addr, Port};
@@ -11,12 +13,35 @@ use crate::window::Window;
 
 /// A packet that a look at its addresses has not sent away.
 pub enum Way<'t, A: Family = Addr> {
-    /// To a frontend port that a rule has.
-    Inbound(Headers<A>, &'t Rule),
-    /// From a member's service port.
-    Reply(Headers<A>, &'t Owner, &'t Reverse<A>),
+    /// To a frontend port that a rule has. The port is so many behind the first that the rule has, see
+    /// [`Rule::behind`].
+    Inbound(Headers<A>, &'t Rule, u16),
+    /// From a member's service port, likewise, see [`Reverse::behind`].
+    Reply(Headers<A>, &'t Owner, &'t Reverse<A>, u16),
     /// To a member's service port, past the frontend.
     Direct(Headers<A>, &'t Reverse<A>),
+}
+
+/// How far a program looks for what a packet may be.
+pub trait Look: Copy {
+    /// Whether for ranges and fragments, too. A program that does not leaves these to another.
+    const WIDE: bool;
+}
+
+/// Single ports of packets that are whole, which nearly all are.
+#[derive(Debug, Clone, Copy)]
+pub struct Exact;
+
+/// An exact port, else a range of them, else all; and what later fragments are of.
+#[derive(Debug, Clone, Copy)]
+pub struct Wide;
+
+impl Look for Exact {
+    const WIDE: bool = false;
+}
+
+impl Look for Wide {
+    const WIDE: bool = true;
 }
 
 /// Finds the way by the destination's address first, before ports, options or fragments: nothing
@@ -28,84 +53,223 @@ pub fn way<'t, A: Family, F: Window, T: Tables<A>>(
     ip: &Ip<A>,
     root: &Root,
     tables: &'t T,
-) -> Result<Way<'t, A>, Reason> {
+) -> Result<Way<'t, A>, Exit> {
+    by_address(&OnDemand(frame, ip), ip, root, tables, Exact)
+}
+
+/// The same with ranges of ports, rules of all ports, and fragments.
+#[inline(always)]
+pub fn whole<'t, A: Family, F: Window, T: Tables<A>>(
+    frame: &F,
+    ip: &Ip<A>,
+    root: &Root,
+    tables: &'t T,
+    now: u64,
+) -> Result<Way<'t, A>, Exit> {
+    match fragment::headers(frame, ip, root, tables, now) {
+        Ok(headers) => by_address(&AtHand(headers), ip, root, tables, Wide),
+        Err(refusal) => Err(refused(tables.address(ip.destination), refusal)),
+    }
+}
+
+/// The end of a packet without the headers that would tell its way.
+#[inline(always)]
+fn refused(destination: AddressFlags, refusal: Reason) -> Exit {
+    if destination.has(AddressFlags::FRONTEND) {
+        let own = destination.has(AddressFlags::OWN);
+        Exit::Reason(if own { Reason::OwnFrontend } else { refusal })
+    } else if destination.has(AddressFlags::OWN) {
+        Exit::Reason(Reason::ToHost)
+    } else {
+        Exit::Reason(Reason::NotOurs)
+    }
+}
+
+/// The headers of the packet, or what is wrong with them.
+trait Source<A: Family> {
+    fn headers(&self) -> Result<Headers<A>, Reason>;
+}
+
+/// Most packets are told by their addresses, and leave without.
+struct OnDemand<'f, A: Family, F>(&'f F, &'f Ip<A>);
+
+/// Where reading them takes more instructions, they are read in one place.
+struct AtHand<A: Family>(Headers<A>);
+
+impl<A: Family, F: Window> Source<A> for OnDemand<'_, A, F> {
+    #[inline(always)]
+    fn headers(&self) -> Result<Headers<A>, Reason> {
+        parse::transport(self.0, self.1)
+    }
+}
+
+impl<A: Family> Source<A> for AtHand<A> {
+    #[inline(always)]
+    fn headers(&self) -> Result<Headers<A>, Reason> {
+        Ok(self.0)
+    }
+}
+
+#[inline(always)]
+fn by_address<'t, A: Family, T: Tables<A>, L: Look>(
+    source: &impl Source<A>,
+    ip: &Ip<A>,
+    root: &Root,
+    tables: &'t T,
+    look: L,
+) -> Result<Way<'t, A>, Exit> {
     let to = tables.sieve(ip.destination);
     if to.has(Cell::FRONTEND) {
-        let refusal = match parse::transport(frame, ip) {
+        let refusal = match source.headers() {
             Ok(headers) => {
-                let key = rule_key(ip.destination, headers.destination_port, headers.ip.protocol, root);
-                match tables.rule(&key) {
-                    Some(rule) => return Ok(Way::Inbound(headers, rule)),
+                let (port, protocol) = (headers.destination_port, headers.ip.protocol);
+                match rule(ip.destination, port, protocol, root, tables, look) {
+                    Some((rule, behind)) => return Ok(Way::Inbound(headers, rule, behind)),
                     None => Reason::NoRule,
                 }
             }
             Err(reason) => reason,
         };
-        unwanted(tables.address(ip.destination), refusal)?;
+        unwanted::<A, L>(tables.address(ip.destination), refusal)?;
     }
     let from = tables.sieve(ip.source);
     if !from.has(Cell::MEMBER) && !to.has(Cell::MEMBER) {
-        return Err(Reason::NotOurs);
+        return Err(Reason::NotOurs.into());
     }
-    of_member(frame, ip, from, to, tables)
+    if to.has(Cell::OWN) && tables.address(ip.destination).has(AddressFlags::OWN) {
+        return Err(Reason::ToHost.into());
+    }
+    match source.headers() {
+        Ok(headers) => of_member(headers, from, to, tables, look),
+        Err(Reason::Fragment) if !L::WIDE => Err(Exit::Stage(A::STAGES.wide)),
+        Err(_) => Err(Reason::NotOurs.into()),
+    }
 }
 
-/// The key of the rule in force for a frontend port.
+/// The rule in force for a frontend port, and how many ports this one is behind the rule's first.
 #[inline(always)]
-#[must_use]
-pub fn rule_key<A>(address: A, port: Port, protocol: u8, root: &Root) -> RuleKey<A> {
+pub fn rule<'t, A: Family, T: Tables<A>, L: Look>(
+    address: A,
+    port: Port,
+    protocol: u8,
+    root: &Root,
+    tables: &'t T,
+    _look: L,
+) -> Option<(&'t Rule, u16)> {
     #[allow(clippy::cast_possible_truncation, reason = "an epoch is 0..=255")]
     let epoch = root.epoch as u8;
-    RuleKey { address, port, protocol, epoch }
+    let key = RuleKey { address, port, protocol, epoch };
+    if let Some(rule) = tables.rule(&key) {
+        return Some((rule, 0));
+    }
+    if !L::WIDE {
+        return None;
+    }
+    let (first, range) = first_of(&{ key }, tables).parts();
+    let key = RuleKey { port: first, protocol: protocol | range, ..key };
+    Some((tables.rule(&key)?, port.behind(first)))
+}
+
+/// The first port of a range (bits 0..16) and [`RANGE`] (16..24), or 0, by which a rule of all ports is
+/// found: a plain word, see `choose::Answer`.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct First(u32);
+
+impl First {
+    #[inline(always)]
+    fn of(range: Option<Range>) -> Self {
+        Self(range.map_or(0, |range| u32::from(range.first.word()) | u32::from(RANGE) << 16))
+    }
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "fields of the word")]
+    fn parts(self) -> (Port, u8) {
+        (Port::from_word(self.0 as u16), (self.0 >> 16) as u8)
+    }
+}
+
+/// The range that a frontend's port is in.
+#[inline(never)]
+fn first_of<A: Family, T: Tables<A>>(key: &RuleKey<A>, tables: &T) -> First {
+    let &RuleKey { address, port, protocol, epoch } = key;
+    First::of(tables.range(&RangeKey { of: address, protocol, epoch, port }))
 }
 
 /// The end of what is to a frontend and of no rule; `Ok` if the sieve was wrong about it.
 #[inline(always)]
-fn unwanted(address: AddressFlags, refusal: Reason) -> Result<(), Reason> {
+fn unwanted<A: Family, L: Look>(address: AddressFlags, refusal: Reason) -> Result<(), Exit> {
     if !address.has(AddressFlags::FRONTEND) {
-        Ok(())
+        return Ok(());
+    }
+    let wide = refusal == Reason::Fragment || refusal == Reason::NoRule && address.has(AddressFlags::WIDE);
+    if wide && !L::WIDE {
+        Err(Exit::Stage(A::STAGES.wide))
     } else if address.has(AddressFlags::OWN) {
-        Err(Reason::OwnFrontend)
+        Err(Reason::OwnFrontend.into())
     } else {
-        Err(refusal)
+        Err(refusal.into())
     }
 }
 
 #[inline(always)]
-fn of_member<'t, A: Family, F: Window, T: Tables<A>>(
-    frame: &F,
-    ip: &Ip<A>,
+fn of_member<A: Family, T: Tables<A>, L: Look>(
+    headers: Headers<A>,
     from: Cell,
     to: Cell,
-    tables: &'t T,
-) -> Result<Way<'t, A>, Reason> {
-    if to.has(Cell::OWN) && tables.address(ip.destination).has(AddressFlags::OWN) {
-        return Err(Reason::ToHost);
-    }
-    let headers = parse::transport(frame, ip).map_err(|_| Reason::NotOurs)?;
+    tables: &T,
+    look: L,
+) -> Result<Way<'_, A>, Exit> {
+    let ip = &headers.ip;
     if from.has(Cell::MEMBER)
-        && let Some((owner, reverse)) = service(ip.source, headers.source_port, headers.ip.protocol, tables)
+        && let Some(owner) = tables.owner(ip.source)
     {
-        return Ok(Way::Reply(headers, owner, reverse));
+        if let Some((reverse, behind)) = service(owner, headers.source_port, ip.protocol, tables, look) {
+            return Ok(Way::Reply(headers, owner, reverse, behind));
+        }
+        further::<A, L>(owner)?;
     }
     if to.has(Cell::MEMBER)
-        && let Some((_, reverse)) =
-            service(ip.destination, headers.destination_port, headers.ip.protocol, tables)
+        && let Some(owner) = tables.owner(ip.destination)
     {
-        return Ok(Way::Direct(headers, reverse));
+        if let Some((reverse, _)) = service(owner, headers.destination_port, ip.protocol, tables, look) {
+            return Ok(Way::Direct(headers, reverse));
+        }
+        further::<A, L>(owner)?;
     }
-    Err(Reason::NotOurs)
+    Err(Reason::NotOurs.into())
 }
 
-/// The service of a member at this port, if there is one.
+/// The service of a member at this port, if there is one, and how many ports this one is behind its first.
 #[inline(always)]
-pub(crate) fn service<A: Family, T: Tables<A>>(
-    address: A,
+pub(crate) fn service<'t, A: Family, T: Tables<A>, L: Look>(
+    owner: &Owner,
     port: Port,
     protocol: u8,
-    tables: &T,
-) -> Option<(&Owner, &Reverse<A>)> {
-    let owner = tables.owner(address)?;
+    tables: &'t T,
+    _look: L,
+) -> Option<(&'t Reverse<A>, u16)> {
     let key = ReverseKey { group: owner.group, port, protocol, reserved: 0 };
-    Some((owner, tables.reverse(&key)?))
+    if let Some(reverse) = tables.reverse(&key) {
+        return Some((reverse, 0));
+    }
+    if !L::WIDE || owner.flags & Owner::RANGES == 0 {
+        return None;
+    }
+    let (first, range) = first_of_group(key, tables).parts();
+    let reverse = tables.reverse(&ReverseKey { port: first, protocol: protocol | range, ..key })?;
+    Some((reverse, port.behind(first)))
+}
+
+/// Leaves to another program what may be of a range of ports.
+#[inline(always)]
+fn further<A: Family, L: Look>(owner: &Owner) -> Result<(), Exit> {
+    if !L::WIDE && owner.flags & Owner::RANGES != 0 { Err(Exit::Stage(A::STAGES.wide)) } else { Ok(()) }
+}
+
+/// The range that a port of a group's is in.
+#[inline(always)]
+fn first_of_group<A: Family, T: Tables<A>>(key: ReverseKey, tables: &T) -> First {
+    let ReverseKey { group, port, protocol, .. } = key;
+    First::of(tables.reverse_range(&RangeKey { of: group, protocol, epoch: 0, port }))
 }

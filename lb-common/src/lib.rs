@@ -13,6 +13,7 @@ pub mod classify;
 pub mod csum;
 pub mod egress;
 pub mod family;
+pub mod fragment;
 pub mod hash;
 pub mod icmp;
 pub mod nat;

@@ -3,7 +3,7 @@
 use crate::csum::Delta;
 use crate::family::Family;
 use crate::outcome::NextHop;
-use crate::parse::Headers;
+use crate::parse::{Headers, Part};
 use crate::units::{Addr, Port};
 use crate::window::Window;
 use crate::words::{put_half, put_word};
@@ -35,6 +35,7 @@ pub struct Rewrite<A: Family = Addr> {
     destination_port: Port,
     l4_checksum: u16,
     udp: bool,
+    part: Part,
 }
 
 /// To a member: destination and port become the member's (S-DIST-19, S-DIST-20). `hop` says that
@@ -72,6 +73,7 @@ fn plan<A: Family>(
         transport_at: A::transport_at(&h.ip),
         l4_checksum: transport_checksum(h.checksum, transport, udp),
         udp,
+        part: h.fragment.part,
     }
 }
 
@@ -91,6 +93,9 @@ impl<A: Family> Rewrite<A> {
     /// which parsing has excluded.
     #[inline(always)]
     pub fn apply<F: Window>(&self, frame: &mut F) -> Option<()> {
+        if self.part == Part::LATER {
+            return A::write(frame, &self.ip);
+        }
         let checksum = if self.udp { UDP_CHECKSUM } else { TCP_CHECKSUM };
         put_half::<0, 2>(frame.view_mut(self.transport_at + checksum)?, self.l4_checksum);
         let b: &mut [u8; 4] = frame.view_mut(self.transport_at)?;

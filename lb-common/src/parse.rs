@@ -2,10 +2,10 @@
 //!
 //! Lengths come from the IP header, never from the frame: Ethernet pads short packets.
 
-use crate::family::{ETH_LEN, Family};
+use crate::family::{ETH_LEN, Family, Transport};
 use crate::hash::Tuple;
 use crate::reason::Reason;
-use crate::units::{Addr, Port};
+use crate::units::{Addr, MemberId, Port};
 use crate::window::Window;
 use crate::words::{half, word};
 
@@ -83,6 +83,31 @@ pub struct Segment {
     pub payload: u16,
 }
 
+/// Which part of a packet lies before us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(transparent)]
+pub struct Part(pub u32);
+
+impl Part {
+    /// All of it.
+    pub const WHOLE: Self = Self(0);
+    /// Its first fragment, transport header included.
+    pub const FIRST: Self = Self(1);
+    /// Another one, without transport header.
+    pub const LATER: Self = Self(2);
+}
+
+/// What a fragment says, or its first one has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fragment {
+    /// Which part it is.
+    pub part: Part,
+    /// Identification, wire order.
+    pub id: u32,
+    /// Where the first one went, of a later one from a client.
+    pub member: MemberId,
+}
+
 /// All that the pipeline knows of a packet.
 #[derive(Debug, Clone, Copy)]
 pub struct Headers<A: Family = Addr> {
@@ -96,6 +121,8 @@ pub struct Headers<A: Family = Addr> {
     pub flags: TcpFlags,
     /// Transport checksum, wire order; 0 on UDP means none (RFC 768).
     pub checksum: u16,
+    /// Whether it is a fragment.
+    pub fragment: Fragment,
 }
 
 impl<A: Family> Headers<A> {
@@ -124,16 +151,31 @@ impl<A: Family> Headers<A> {
 #[inline(always)]
 pub fn transport<A: Family, F: Window>(frame: &F, ip: &Ip<A>) -> Result<Headers<A>, Reason> {
     let transport = A::transport(frame, ip)?;
-    let ip = A::found(ip, &transport);
+    header(frame, &A::found(ip, &transport), &transport, Fragment::default())
+}
+
+/// The same where it has been found, in a whole packet or its first fragment.
+#[inline(always)]
+pub(crate) fn header<A: Family, F: Window>(
+    frame: &F,
+    ip: &Ip<A>,
+    transport: &Transport,
+    fragment: Fragment,
+) -> Result<Headers<A>, Reason> {
     match transport.protocol {
-        TCP => tcp(frame, &ip, transport.length),
-        UDP => udp(frame, &ip, transport.length),
+        TCP => tcp(frame, ip, transport.length, fragment),
+        UDP => udp(frame, ip, transport.length, fragment),
         _ => Err(Reason::Protocol),
     }
 }
 
 #[inline(always)]
-fn tcp<A: Family, F: Window>(frame: &F, ip: &Ip<A>, length: u16) -> Result<Headers<A>, Reason> {
+fn tcp<A: Family, F: Window>(
+    frame: &F,
+    ip: &Ip<A>,
+    length: u16,
+    fragment: Fragment,
+) -> Result<Headers<A>, Reason> {
     if length < TCP_LEN {
         return Err(Reason::BadLength);
     }
@@ -148,6 +190,7 @@ fn tcp<A: Family, F: Window>(frame: &F, ip: &Ip<A>, length: u16) -> Result<Heade
         destination_port: Port::from_word(half::<2, _>(b)),
         flags: TcpFlags(b[13]),
         checksum: half::<16, _>(b),
+        fragment,
     })
 }
 
@@ -167,10 +210,17 @@ pub fn segment<A: Family, F: Window>(frame: &F, headers: &Headers<A>) -> Result<
 }
 
 #[inline(always)]
-fn udp<A: Family, F: Window>(frame: &F, ip: &Ip<A>, length: u16) -> Result<Headers<A>, Reason> {
+fn udp<A: Family, F: Window>(
+    frame: &F,
+    ip: &Ip<A>,
+    length: u16,
+    fragment: Fragment,
+) -> Result<Headers<A>, Reason> {
     let b: &[u8; UDP_LEN as usize] = frame.view(A::transport_at(ip)).ok_or(Reason::BadLength)?;
     let said = u16::from_be(half::<4, _>(b));
-    if said < UDP_LEN || said > length {
+    // What a first fragment says is the length of all of them together.
+    let there = if fragment.part == Part::FIRST { length.min(said) } else { said };
+    if there < UDP_LEN || there > length {
         return Err(Reason::BadLength);
     }
     Ok(Headers {
@@ -179,5 +229,6 @@ fn udp<A: Family, F: Window>(frame: &F, ip: &Ip<A>, length: u16) -> Result<Heade
         destination_port: Port::from_word(half::<2, _>(b)),
         flags: TcpFlags::default(),
         checksum: half::<6, _>(b),
+        fragment,
     })
 }

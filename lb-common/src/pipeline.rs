@@ -1,17 +1,17 @@
 //! A packet's way, on one page.
 
 use crate::abi::{Owner, Reverse, Root, Rule, access};
-use crate::classify::{self, Way};
+use crate::classify::{self, Exact, Look, Way, Wide};
 use crate::family::{self, Family};
 use crate::icmp::{self, Icmp};
 use crate::nat::{self, Rewrite};
 use crate::outcome::{Account, Direction, NextHop, Outcome};
-use crate::parse::{Headers, TcpFlags};
+use crate::parse::{Headers, Part, TcpFlags};
 use crate::reason::Reason;
 use crate::tables::Tables;
-use crate::units::{Addr, Addr6};
+use crate::units::{Addr, Addr6, MemberId};
 use crate::window::Window;
-use crate::{choose, egress, reply, tracked};
+use crate::{choose, egress, fragment, reply, tracked};
 
 /// A program that goes on where another one ends, so that this one need not pay for it.
 ///
@@ -33,6 +33,10 @@ pub enum Stage {
     Tracked = 5,
     /// [`tracked::ingress`] for IPv6.
     Tracked6 = 6,
+    /// [`wide`] for IPv4.
+    Wide = 7,
+    /// [`wide`] for IPv6.
+    Wide6 = 8,
 }
 
 /// The stages of a family.
@@ -44,9 +48,12 @@ pub struct Stages {
     pub too_big: Stage,
     /// Flows that all have entries.
     pub tracked: Stage,
+    /// Ranges of ports, and fragments.
+    pub wide: Stage,
 }
 
 /// How a program may end without an [`Outcome`].
+#[derive(Debug, Clone, Copy)]
 pub enum Exit {
     /// For this reason.
     Reason(Reason),
@@ -91,8 +98,17 @@ impl From<Outcome> for End {
 
 impl Stage {
     /// All stages, by number.
-    pub const ALL: &'static [Self] =
-        &[Self::Ipv6, Self::Icmp, Self::Icmp6, Self::TooBig, Self::TooBig6, Self::Tracked, Self::Tracked6];
+    pub const ALL: &'static [Self] = &[
+        Self::Ipv6,
+        Self::Icmp,
+        Self::Icmp6,
+        Self::TooBig,
+        Self::TooBig6,
+        Self::Tracked,
+        Self::Tracked6,
+        Self::Wide,
+        Self::Wide6,
+    ];
 
     /// The stage for a frame that a program would end with `reason`.
     #[inline(always)]
@@ -119,6 +135,8 @@ impl Stage {
             Self::TooBig6 => icmp::too_big::<Addr6, F, T>(frame, tables, jiffies).into(),
             Self::Tracked => tracked::ingress::<Addr, F, T>(frame, tables, jiffies),
             Self::Tracked6 => tracked::ingress::<Addr6, F, T>(frame, tables, jiffies),
+            Self::Wide => wide::<Addr, F, T>(frame, tables, jiffies),
+            Self::Wide6 => wide::<Addr6, F, T>(frame, tables, jiffies),
         }
     }
 }
@@ -136,22 +154,38 @@ pub fn all<F: Window, T: Tables<Addr> + Tables<Addr6>>(frame: &mut F, tables: &T
 /// `jiffies` is the kernel's own count (`bpf_jiffies64`).
 #[inline(always)]
 pub fn ingress<A: Icmp, F: Window, T: Tables<A>>(frame: &mut F, tables: &T, jiffies: u64) -> End {
-    let decided = decide::<A, F, T>(frame, tables, jiffies);
+    let decided = decide(frame, tables, jiffies, Exact);
+    End::of::<A, F>(decided, frame)
+}
+
+/// The same for what [`ingress`] leaves to others: ports that only a range or a rule of all ports has, and
+/// fragments.
+#[inline(always)]
+pub fn wide<A: Icmp, F: Window, T: Tables<A>>(frame: &mut F, tables: &T, jiffies: u64) -> End {
+    let decided = decide(frame, tables, jiffies, Wide);
     End::of::<A, F>(decided, frame)
 }
 
 #[inline(always)]
-fn decide<A: Family, F: Window, T: Tables<A>>(
+fn decide<A: Family, F: Window, T: Tables<A>, L: Look>(
     frame: &mut F,
     tables: &T,
     jiffies: u64,
+    look: L,
 ) -> Result<Outcome, Exit> {
     let ip = A::read(frame)?;
     let root = tables.root().filter(|root| root.abi_version != 0).ok_or(Reason::NotConfigured)?;
-    match classify::way(frame, &ip, root, tables)? {
-        Way::Inbound(headers, rule) => inbound(frame, &headers, rule, root, tables, jiffies),
-        Way::Reply(headers, owner, reverse) => {
-            Ok(outbound(frame, &headers, owner, reverse, root, tables, jiffies)?)
+    let way = if L::WIDE {
+        classify::whole(frame, &ip, root, tables, jiffies)
+    } else {
+        classify::way(frame, &ip, root, tables)
+    };
+    match way? {
+        Way::Inbound(headers, rule, behind) => {
+            inbound(frame, &headers, (rule, behind), root, tables, jiffies)
+        }
+        Way::Reply(headers, owner, reverse, behind) => {
+            Ok(outbound(frame, &headers, owner, (reverse, behind), root, tables, jiffies, look)?)
         }
         Way::Direct(headers, reverse) => {
             reply::direct(frame, &headers, reverse, root, tables, jiffies)?;
@@ -165,7 +199,7 @@ fn decide<A: Family, F: Window, T: Tables<A>>(
 fn inbound<A: Family, F: Window, T: Tables<A>>(
     frame: &mut F,
     headers: &Headers<A>,
-    rule: &Rule,
+    (rule, behind): (&Rule, u16),
     root: &Root,
     tables: &T,
     jiffies: u64,
@@ -174,7 +208,11 @@ fn inbound<A: Family, F: Window, T: Tables<A>>(
     if rule.flags & Rule::TRACKED != 0 {
         return Err(Exit::Stage(A::STAGES.tracked));
     }
-    let choice = choose::target(frame, headers, rule, root, tables, jiffies)?;
+    let choice = if headers.fragment.part == Part::LATER {
+        choose::after_first(headers)
+    } else {
+        choose::target(frame, headers, (rule, behind), root, tables, jiffies)?
+    };
     let member = tables
         .member(choice.target.member)
         .filter(|member| member.present != 0)
@@ -183,6 +221,7 @@ fn inbound<A: Family, F: Window, T: Tables<A>>(
         return Err(Exit::Stage(A::STAGES.tracked));
     }
     let hop = egress::to_member(&headers.ip, member, tables)?;
+    fragment::remember(headers, choice.target.member, root, tables, jiffies);
     let rewrite = nat::to_member(headers, member.address, choice.target.port, hop.is_some());
     let opened = if choice.opens { choice.target.member.0 } else { 0 };
     let account = Account { stats: rule.stats, direction: Direction::Inbound { opened } };
@@ -218,21 +257,27 @@ fn may_enter<A: Family, T: Tables<A>>(headers: &Headers<A>, rule: &Rule, tables:
 
 /// Member to client.
 #[inline(always)]
-fn outbound<A: Family, F: Window, T: Tables<A>>(
+#[allow(clippy::too_many_arguments, reason = "inlined: all that is known of the packet")]
+fn outbound<A: Family, F: Window, T: Tables<A>, L: Look>(
     frame: &mut F,
     headers: &Headers<A>,
     owner: &Owner,
-    reverse: &Reverse<A>,
+    (reverse, behind): (&Reverse<A>, u16),
     root: &Root,
     tables: &T,
     jiffies: u64,
+    look: L,
 ) -> Result<Outcome, Reason> {
-    reply::rewrites(frame, headers, owner, reverse, root, tables, jiffies)?;
+    let port = reverse.port.plus(behind);
+    if headers.fragment.part != Part::LATER {
+        reply::rewrites(frame, headers, owner, (reverse, port), root, tables, jiffies, look)?;
+    }
     if headers.ip.ttl <= 1 {
         return Err(Reason::ReplyTtlExpired);
     }
     let hop = egress::to_client(&headers.ip, reverse.address, tables)?;
-    let rewrite = nat::to_client(headers, reverse.address, reverse.port, hop.is_some());
+    fragment::remember(headers, MemberId::NONE, root, tables, jiffies);
+    let rewrite = nat::to_client(headers, reverse.address, port, hop.is_some());
     let account = Account { stats: reverse.stats, direction: Direction::Reply };
     forward(frame, &rewrite, hop, [Reason::ReplyToClient, Reason::ReplyByKernel], account)
 }

@@ -66,7 +66,7 @@ reasons! {
     12 ReplyTtlExpired Pass "A member's reply at the end of its life; the kernel tells the member."
     13 NotConfigured Pass "No configuration has been applied yet."
     14 NoRule Drop "To a frontend, but no rule has this protocol and port."
-    15 Fragment Drop "A fragment to a frontend."
+    15 Fragment Drop "A fragment to a frontend, of neither TCP nor UDP, or with a header that is cut or written over."
     16 IpOptions Drop "To a frontend, with IPv4 options, an IPv4 header of a bad length, or more than four IPv6 extension headers."
     17 Protocol Drop "To a frontend, neither TCP nor UDP."
     18 BadLength Drop "To a frontend, and a header says another length than there is."
@@ -91,6 +91,7 @@ reasons! {
     37 IcmpLimited Drop "Would have been answered by ICMP, but too many have been in the last moment."
     38 SourceNoHost Drop "Would have been answered by ICMP, but its source is no address of a single host."
     39 LinkSource Drop "IPv6 to a frontend from an address that no router forwards for: link-local, multicast or none."
+    40 FragmentUnknown Drop "A fragment to a frontend whose first fragment has not been forwarded just before."
 }
 
 /// Things that are counted beside a packet's way and never change it.

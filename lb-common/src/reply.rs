@@ -2,14 +2,14 @@
 
 use crate::abi::{FlowWord, Owner, Reverse, Root};
 use crate::choose;
-use crate::classify::rule_key;
+use crate::classify::{self, Look};
 use crate::family::Family;
 use crate::hash::{self, Tuple};
 use crate::parse::{self, Headers, Segment, TcpFlags};
 use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::track::{Flow, NEAR, Side, near};
-use crate::units::{MemberId, Target};
+use crate::units::{Port, Target};
 use crate::window::Window;
 
 /// The flow of a member's packet as its peer would address the member itself.
@@ -24,25 +24,27 @@ fn past_us<A: Family>(h: &Headers<A>) -> Tuple<A> {
     }
 }
 
-/// Decides whether a packet from a service port is a reply to be rewritten: `Err` says why it
-/// passes untouched.
+/// Decides whether a packet from a service port is a reply to be rewritten, to come from `port` of the
+/// frontend: `Err` says why it passes untouched.
 #[inline(always)]
-pub fn rewrites<A: Family, F: Window, T: Tables<A>>(
+#[allow(clippy::too_many_arguments, reason = "inlined: all that is known of the packet")]
+pub fn rewrites<A: Family, F: Window, T: Tables<A>, L: Look>(
     frame: &F,
     h: &Headers<A>,
     owner: &Owner,
-    reverse: &Reverse<A>,
+    (reverse, port): (&Reverse<A>, Port),
     root: &Root,
     tables: &T,
     now: u64,
+    look: L,
 ) -> Result<(), Reason> {
     let past = past_us(h);
     let peer = hash::peer(&root.hash_key, past.peer, past.peer_port, past.protocol);
     let direct = Flow::new(&past, peer, reverse.life, root, now);
-    let balanced = Tuple { local: reverse.address, local_port: reverse.port, ..past };
+    let balanced = Tuple { local: reverse.address, local_port: port, ..past };
     let marked = direct.marked(tables);
     if h.is_udp() {
-        return datagram(&{ direct }, marked, &balanced, peer, owner, root, tables);
+        return datagram(&{ direct }, marked, &balanced, peer, owner, root, tables, look);
     }
     if h.flags.opens() {
         // The member opens a connection of its own; its next sequence number is the proof to come.
@@ -58,12 +60,13 @@ pub fn rewrites<A: Family, F: Window, T: Tables<A>>(
     if untouched(direct, segment, tables) {
         return Err(Reason::Direct);
     }
-    follow(direct, reverse, segment, owner.member, tables);
+    follow(direct, reverse, segment, Target { member: owner.member, port }, tables);
     Ok(())
 }
 
 #[inline(always)]
-fn datagram<A: Family, T: Tables<A>>(
+#[allow(clippy::too_many_arguments, reason = "inlined, as its caller")]
+fn datagram<A: Family, T: Tables<A>, L: Look>(
     direct: &Flow<'_, A>,
     marked: bool,
     balanced: &Tuple<A>,
@@ -71,16 +74,15 @@ fn datagram<A: Family, T: Tables<A>>(
     owner: &Owner,
     root: &Root,
     tables: &T,
+    look: L,
 ) -> Result<(), Reason> {
     if marked && let Some(entry) = direct.pending(tables) {
         direct.touch(&entry, None, Side::Member, tables);
         return Err(Reason::Direct);
     }
     let answers = Target { member: owner.member, port: direct.key.local_port };
-    let key = rule_key(balanced.local, balanced.local_port, balanced.protocol, root);
-    let reached = tables
-        .rule(&key)
-        .is_some_and(|rule| choose::could_reach(balanced, peer, answers, rule, root, tables));
+    let rule = classify::rule(balanced.local, balanced.local_port, balanced.protocol, root, tables, look);
+    let reached = rule.is_some_and(|rule| choose::could_reach(balanced, peer, answers, rule, root, tables));
     if reached { Ok(()) } else { Err(Reason::UdpNotReply) }
 }
 
@@ -116,16 +118,16 @@ fn untouched<A: Family, T: Tables<A>>(direct: &Flow<'_, A>, segment: &Segment, t
     near
 }
 
-/// Notes what a reply says of the exception that its flow may be.
+/// Notes what a reply says of the exception that its flow may be: of this member, and a port of the frontend.
 #[inline(never)]
 fn follow<A: Family, T: Tables<A>>(
     direct: &Flow<'_, A>,
     reverse: &Reverse<A>,
     segment: &Segment,
-    member: MemberId,
+    Target { member, port }: Target,
     tables: &T,
 ) {
-    let flow = direct.to(reverse.address, reverse.port);
+    let flow = direct.to(reverse.address, port);
     if segment.flags.accepts()
         && let Some(entry) = flow.pending(tables)
         && entry.word().target().member == member

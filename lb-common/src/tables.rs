@@ -4,9 +4,10 @@ use core::ops::Deref;
 
 use crate::abi::sieve::Cell;
 use crate::abi::{
-    AddressFlags, FlowEntry, FlowKey, IcmpState, Member, Owner, Reverse, ReverseKey, Root, RouteTable, Rule,
-    RuleKey,
+    AddressFlags, FlowEntry, FlowKey, FragmentKey, FragmentWord, IcmpState, Member, Owner, Range, RangeKey,
+    Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey,
 };
+use crate::choose::Draw;
 use crate::family::Family;
 use crate::outcome::NextHop;
 use crate::reason::Event;
@@ -58,10 +59,14 @@ pub trait Shared {
     /// The first word of a health set of `words` words that is not 0, from word `start` on and
     /// around: its index in the set, and itself.
     fn healthy(&self, base: u32, words: u32, start: u32) -> Option<(u32, u64)>;
+    /// Rounds of a walk until one ends it, so many at most.
+    fn draw(&self, rounds: u32, draw: &mut Draw);
     /// The mark in a bucket, 0 for none.
     fn mark(&self, bucket: u32) -> u16;
     /// Marks a bucket.
     fn set_mark(&self, bucket: u32, mark: u16);
+    /// The range of a group's ports that a port is in.
+    fn reverse_range(&self, key: &RangeKey<u32>) -> Option<Range>;
     /// What answers by ICMP remember, on this processor.
     fn icmp(&self) -> IcmpState;
     /// Changes it.
@@ -76,6 +81,8 @@ pub trait Tables<A: Family = Addr>: Shared {
     fn sieve(&self, address: A) -> Cell;
     /// The rule of a frontend port.
     fn rule(&self, key: &RuleKey<A>) -> Option<&Rule>;
+    /// The range of a frontend's ports that a port is in.
+    fn range(&self, key: &RangeKey<A>) -> Option<Range>;
     /// What an address is to us.
     fn address(&self, address: A) -> AddressFlags;
     /// Whether the longest prefix of an access list that has the source in it lets it in.
@@ -94,6 +101,10 @@ pub trait Tables<A: Family = Addr>: Shared {
     fn confirm(&self, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), Full>;
     /// Stores an exception that awaits its proof.
     fn suspend(&self, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), Full>;
+    /// What the first fragment of a datagram was.
+    fn fragment(&self, key: &FragmentKey<A>) -> Option<FragmentWord>;
+    /// Remembers it.
+    fn remember(&self, key: &FragmentKey<A>, first: FragmentWord) -> Result<(), Full>;
     /// The compiled routes of a generation.
     fn routes(&self, generation: u32) -> Option<&RouteTable<A>>;
     /// The kernel's own answer.

@@ -105,6 +105,20 @@ impl Port {
         u16::from_be(self.0)
     }
 
+    /// The port that is so many behind this one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn plus(self, by: u16) -> Self {
+        Self::new(self.get().wrapping_add(by))
+    }
+
+    /// How many ports this one is behind the first of its range.
+    #[inline(always)]
+    #[must_use]
+    pub const fn behind(self, first: Self) -> u16 {
+        self.get().wrapping_sub(first.get())
+    }
+
     /// The bytes of a header.
     #[inline(always)]
     #[must_use]

@@ -6,7 +6,7 @@
 //! 1. the sieve lets through whatever either side needs;
 //! 2. members, the way back from them, addresses, access lists, rings, health sets and the table of
 //!    routes: all of it unreachable, or meant for the rules in force as well;
-//! 3. the rules, under an epoch that no packet looks for yet;
+//! 3. the rules and ranges of ports, under an epoch that no packet looks for yet;
 //! 4. members that change their group, as late as possible: a service that a group leaves out or
 //!    gives to another frontend is one that this very change takes away;
 //! 5. the root, which names the new epoch and the table of routes: **this one write makes the change effective**;
@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lb_common::abi::sieve;
+use lb_common::abi::{AddressFlags, sieve};
 
 use crate::dataplane::Change;
 use crate::state::MapState;
@@ -64,6 +64,10 @@ pub fn inverse(change: &Change, before: &MapState) -> Option<Change> {
         Change::Root(_) => Change::Root(before.root),
         Change::Sieve(_) => Change::Sieve(before.sieve()),
         Change::Rule(key, _) => Change::Rule(*key, before.rules.get(key).copied()),
+        Change::Range(ports, _) => Change::Range(*ports, before.ranges.get(ports).copied()),
+        Change::ReverseRange(ports, _) => {
+            Change::ReverseRange(*ports, before.reverse_ranges.get(ports).copied())
+        }
         Change::Address(address, _) => Change::Address(*address, before.addresses.get(address).copied()),
         Change::Access(entry, _) => Change::Access(*entry, before.access.get(entry).copied()),
         Change::Health(index, _) => Change::Health(*index, before.health.get(index).copied()?),
@@ -82,6 +86,8 @@ pub fn apply(state: &mut MapState, change: &Change) {
         Change::Root(root) => state.root = *root,
         Change::Sieve(_) | Change::NewStats(_) => {}
         Change::Rule(key, value) => set(&mut state.rules, *key, *value),
+        Change::Range(ports, value) => set(&mut state.ranges, *ports, *value),
+        Change::ReverseRange(ports, value) => set(&mut state.reverse_ranges, *ports, *value),
         Change::Address(address, value) => set(&mut state.addresses, *address, *value),
         Change::Access(entry, verdict) => set(&mut state.access, *entry, *verdict),
         Change::Ring(base, ring) => {
@@ -142,6 +148,7 @@ fn members(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
 /// Groups and owners; returned are the owners that change their group.
 fn ways_back(observed: &MapState, wanted: &MapState, plan: &mut Plan) -> Vec<Change> {
     table(&observed.reverse, &wanted.reverse, plan, Change::Reverse);
+    table(&observed.reverse_ranges, &wanted.reverse_ranges, plan, Change::ReverseRange);
     let mut owners = Plan::default();
     table(&observed.owners, &wanted.owners, &mut owners, Change::Owner);
     let known = |change: &Change| matches!(change, Change::Owner(address, _) if observed.owners.contains_key(address));
@@ -152,8 +159,21 @@ fn ways_back(observed: &MapState, wanted: &MapState, plan: &mut Plan) -> Vec<Cha
 }
 
 fn addresses_and_access(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
-    table(&observed.addresses, &wanted.addresses, plan, Change::Address);
+    addresses(observed, wanted, plan);
     table(&observed.access, &wanted.access, plan, Change::Access);
+}
+
+/// A frontend is known to have ranges as long as a packet may be to one.
+fn addresses(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
+    let mut meanwhile = wanted.addresses.clone();
+    for (address, flags) in &mut meanwhile {
+        let before = observed.addresses.get(address).copied().unwrap_or_default();
+        if before.has(AddressFlags::WIDE) && !flags.has(AddressFlags::WIDE) {
+            plan.tidy.push(Change::Address(*address, Some(*flags)));
+            *flags = flags.with(AddressFlags::WIDE);
+        }
+    }
+    table(&observed.addresses, &meanwhile, plan, Change::Address);
 }
 
 fn rings_and_health(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
@@ -175,4 +195,5 @@ fn rules(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
     let known = observed.reverse.values().map(|reverse| reverse.stats).chain(numbers(observed)).collect();
     plan.until_effective.extend(numbers(wanted).difference(&known).map(|&number| Change::NewStats(number)));
     table(&observed.rules, &wanted.rules, plan, Change::Rule);
+    table(&observed.ranges, &wanted.ranges, plan, Change::Range);
 }

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lb_common::abi::sieve::{self, Cell};
-use lb_common::abi::{self, AddressFlags, Owner, ROUTE_TABLES, ReverseKey, Root, RouteTable, Rule, View};
+use lb_common::abi::{
+    self, AddressFlags, Owner, ROUTE_TABLES, Range, RangeKey, ReverseKey, Root, RouteTable, Rule, View,
+};
 use lb_common::family::Family;
 use lb_common::units::{Addr, Addr6, MemberId};
 
@@ -26,6 +28,8 @@ pub type FlowKey = abi::FlowKey<IpAddr>;
 pub struct MapState {
     pub root: Root,
     pub rules: BTreeMap<RuleKey, Rule>,
+    /// Frontend ports that are in ranges.
+    pub ranges: BTreeMap<PortPrefix<IpAddr>, Range>,
     pub addresses: BTreeMap<IpAddr, AddressFlags>,
     /// What each prefix of the access lists says, [`access::ALLOW`] or [`access::DENY`].
     ///
@@ -39,8 +43,19 @@ pub struct MapState {
     pub members: BTreeMap<MemberId, Member>,
     pub owners: BTreeMap<IpAddr, Owner>,
     pub reverse: BTreeMap<ReverseKey, Reverse>,
+    /// Ports of groups that are in ranges.
+    pub reverse_ranges: BTreeMap<PortPrefix<u32>, Range>,
     /// Both tables of IPv4 routes; [`Root::routes`] names the one in force.
     pub routes: [RouteTable; ROUTE_TABLES],
+}
+
+/// Ports that share their first bits: as much of a range as one look-up compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortPrefix<O> {
+    /// With the first of the ports.
+    pub key: RangeKey<O>,
+    /// Bits that count, 0..=16.
+    pub length: u8,
 }
 
 /// A prefix in an access list.
@@ -52,6 +67,14 @@ pub struct AccessEntry {
     pub address: IpAddr,
     /// 0..=32, or 0..=128.
     pub length: u8,
+}
+
+impl<O> PortPrefix<O> {
+    /// The same of another owner, or of this one in another form.
+    #[must_use]
+    pub fn of<P>(self, of: P) -> PortPrefix<P> {
+        PortPrefix { key: self.key.at(of), length: self.length }
+    }
 }
 
 /// An address as the maps of its family have it.
@@ -92,6 +115,7 @@ impl Stored for Addr6 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FamilyState<A> {
     pub rules: BTreeMap<abi::RuleKey<A>, Rule>,
+    pub ranges: BTreeMap<PortPrefix<A>, Range>,
     pub addresses: BTreeMap<A, AddressFlags>,
     /// List, network address, length of the prefix, and verdict.
     pub access: Vec<(u32, A, u8, u32)>,
@@ -110,6 +134,11 @@ impl MapState {
                 .rules
                 .iter()
                 .filter_map(|(key, rule)| Some((key.at(A::of(key.address)?), *rule)))
+                .collect(),
+            ranges: self
+                .ranges
+                .iter()
+                .filter_map(|(at, range)| Some((at.of(A::of(at.key.of)?), *range)))
                 .collect(),
             addresses: self.addresses.iter().filter_map(|(at, flags)| Some((A::of(*at)?, *flags))).collect(),
             access: self

@@ -103,6 +103,24 @@ fn lb_tracked6(ctx: XdpContext) -> u32 {
     )
 }
 
+/// Forwards to ranges of ports, and fragments, in IPv4.
+#[xdp]
+fn lb_wide(ctx: XdpContext) -> u32 {
+    go_on(
+        &pipeline::wide::<Addr, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        &ctx,
+    )
+}
+
+/// Forwards to ranges of ports, and fragments, in IPv6.
+#[xdp]
+fn lb_wide6(ctx: XdpContext) -> u32 {
+    go_on(
+        &pipeline::wide::<Addr6, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        &ctx,
+    )
+}
+
 #[inline(always)]
 fn forward<'c, A: Icmp>(ctx: &'c XdpContext) -> u32
 where

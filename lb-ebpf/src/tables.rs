@@ -14,10 +14,12 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::{
-        self, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, IcmpState, MARK_BITS, MARKS_PER_WORD,
-        MEMBERS, Member, Owner, REVERSES, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey,
-        RuleStats, SLOTS_PER_WORD, access, sieve,
+        self, AccessKey, AddressFlags, Counter, FRAGMENTS, FlowEntry, FlowKey, FragmentKey, FragmentWord,
+        IcmpState, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member, Owner, RANGES, REVERSES, ROUTE_TABLES, Range,
+        RangeKey, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, access,
+        sieve,
     },
+    choose::Draw,
     pipeline::Stage,
     reason::{Event, Reason},
     tables::{Full, Route, RouteQuery, Shared, Tables},
@@ -86,6 +88,17 @@ static RULE_STATS: PerCpuArray<RuleStats> = PerCpuArray::with_max_entries(16_384
 #[map(name = "lb_member_stats")]
 static MEMBER_STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MEMBERS, 0);
 
+#[map(name = "lb_ranges")]
+static FRONT: LpmTrie<RangeKey, Range> = LpmTrie::with_max_entries(RANGES, BPF_F_NO_PREALLOC);
+#[map(name = "lb_ranges6")]
+static FRONT6: LpmTrie<RangeKey<Addr6>, Range> = LpmTrie::with_max_entries(RANGES, BPF_F_NO_PREALLOC);
+#[map(name = "lb_reverse_rng")]
+static BACK: LpmTrie<RangeKey<u32>, Range> = LpmTrie::with_max_entries(RANGES, BPF_F_NO_PREALLOC);
+#[map(name = "lb_fragments")]
+static FIRST: LruHashMap<FragmentKey, FragmentWord> = LruHashMap::with_max_entries(FRAGMENTS, 0);
+#[map(name = "lb_fragments6")]
+static FIRST6: LruHashMap<FragmentKey<Addr6>, FragmentWord> = LruHashMap::with_max_entries(FRAGMENTS, 0);
+
 /// The maps, and the context that a route look-up asks for.
 pub(crate) struct KernelTables<'c> {
     ctx: &'c XdpContext,
@@ -127,6 +140,15 @@ impl Shared for KernelTables<'_> {
         if search.word == 0 { None } else { Some((search.at, search.word)) }
     }
 
+    /// By `bpf_loop` as well: the verifier follows one round, not each of them after each way that leads
+    /// here.
+    #[inline(always)]
+    fn draw(&self, rounds: u32, draw: &mut Draw) {
+        let mut walk = Walk { tables: self, draw };
+        // SAFETY: `walk` outlives the call, and `round` takes exactly this type.
+        unsafe { bpf_loop(rounds, round as *mut c_void, (&raw mut walk).cast(), 0) };
+    }
+
     #[inline(always)]
     fn mark(&self, bucket: u32) -> u16 {
         MARKS.get(bucket / MARKS_PER_WORD).map_or(0, |word| word[(bucket % MARKS_PER_WORD) as usize])
@@ -139,6 +161,11 @@ impl Shared for KernelTables<'_> {
             // the program runs; one aligned half-word, so that neighbours are not lost.
             unsafe { (*word)[(bucket % MARKS_PER_WORD) as usize] = mark };
         }
+    }
+
+    #[inline(always)]
+    fn reverse_range(&self, key: &RangeKey<u32>) -> Option<Range> {
+        BACK.get(whole(*key)).copied()
     }
 
     #[inline(always)]
@@ -163,10 +190,17 @@ impl Shared for KernelTables<'_> {
     }
 }
 
+/// A key all of whose bits count.
+#[inline(always)]
+fn whole<K>(key: K) -> Key<K> {
+    Key::new(8 * mem::size_of::<K>() as u32, key)
+}
+
 /// The look-ups of one family, in its own maps.
 macro_rules! tables_of {
     ($address:ty, $rules:ident by $rule_key:expr, $addresses:ident, $access:ident, $members:ident,
-     $owners:ident, $reverse:ident, $routes:expr, $pending:ident, $confirmed:ident) => {
+     $owners:ident, $reverse:ident, $routes:expr, $pending:ident, $confirmed:ident, $front:ident,
+     $first:ident) => {
         impl Tables<$address> for KernelTables<'_> {
             #[inline(always)]
             fn sieve(&self, address: $address) -> sieve::Cell {
@@ -187,6 +221,11 @@ macro_rules! tables_of {
             }
 
             #[inline(always)]
+            fn range(&self, key: &RangeKey<$address>) -> Option<Range> {
+                $front.get(whole(*key)).copied()
+            }
+
+            #[inline(always)]
             fn address(&self, address: $address) -> AddressFlags {
                 // SAFETY: one aligned word, read at once.
                 unsafe { $addresses.get(address) }.copied().unwrap_or_default()
@@ -194,8 +233,7 @@ macro_rules! tables_of {
 
             #[inline(always)]
             fn allowed(&self, list: u32, source: $address) -> bool {
-                let key = AccessKey { list: list.to_be_bytes(), address: source };
-                let key = Key::new(8 * mem::size_of::<AccessKey<$address>>() as u32, key);
+                let key = whole(AccessKey { list: list.to_be_bytes(), address: source });
                 $access.get(key).is_some_and(|verdict| *verdict == access::ALLOW)
             }
 
@@ -247,6 +285,18 @@ macro_rules! tables_of {
             }
 
             #[inline(always)]
+            fn fragment(&self, key: &FragmentKey<$address>) -> Option<FragmentWord> {
+                // SAFETY: one aligned word, read at once. The kernel may give the element to another datagram
+                // before: then a stray fragment goes where it belongs to nothing.
+                unsafe { $first.get(key) }.copied()
+            }
+
+            #[inline(always)]
+            fn remember(&self, key: &FragmentKey<$address>, first: FragmentWord) -> Result<(), Full> {
+                $first.insert(key, first, 0).map_err(|_| Full)
+            }
+
+            #[inline(always)]
             fn routes(&self, generation: u32) -> Option<&RouteTable<$address>> {
                 $routes(generation % ROUTE_TABLES as u32)
             }
@@ -261,11 +311,11 @@ macro_rules! tables_of {
 
 tables_of!(
     Addr, RULES by RuleKey::word, ADDRESSES, ACCESS, MEMBER, OWNERS, REVERSE, |table| ROUTES.get(table),
-    PENDING, CONFIRMED
+    PENDING, CONFIRMED, FRONT, FIRST
 );
 tables_of!(
     Addr6, RULES6 by Clone::clone, ADDRESSES6, ACCESS6, MEMBER6, OWNERS6, REVERSE6, |_| None, PENDING6,
-    CONFIRMED6
+    CONFIRMED6, FRONT6, FIRST6
 );
 
 /// A walk around a health set.
@@ -291,6 +341,21 @@ extern "C" fn step(_round: u64, search: *mut Search) -> i64 {
         search.at = 0;
     }
     0
+}
+
+/// A walk of a ring.
+#[repr(C)]
+struct Walk<'w, 'c> {
+    tables: &'w KernelTables<'c>,
+    draw: &'w mut Draw,
+}
+
+/// One step of it; 1 ends it.
+#[inline(never)]
+extern "C" fn round(_round: u64, walk: *mut Walk<'_, '_>) -> i64 {
+    // SAFETY: `draw` lends its own struct for the length of the loop.
+    let walk = unsafe { &mut *walk };
+    i64::from(walk.draw.round(walk.tables))
 }
 
 /// The kernel's clock, in jiffies since an arbitrary moment: inlined by the JIT.

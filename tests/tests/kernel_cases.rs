@@ -14,7 +14,7 @@ const VERIFIED_INSTRUCTIONS_OF_IPV6: u32 = 400_000;
 #[test]
 fn every_row_holds_and_the_flow_tables_are_those_of_the_native_run() {
     let lab = Lab::dual_stack("kernel-cases", Topology { backends: 3, client_addresses: 1 }).unwrap();
-    kernel::prepare(&lab).unwrap();
+    kernel::network::prepare(&lab).unwrap();
     let failures: Vec<String> = lab
         .balancer()
         .run(|| {

@@ -69,6 +69,8 @@ impl AddressFlags {
     /// No member of the frontend's rules takes new connections, and at least one because it fails its
     /// probe.
     pub const DOWN: Self = Self(8);
+    /// A rule of the frontend is of a range of ports, or of all.
+    pub const WIDE: Self = Self(16);
 
     /// Whether all flags of `other` are set.
     #[inline(always)]

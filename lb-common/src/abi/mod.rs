@@ -5,8 +5,10 @@
 
 mod cell;
 mod flow;
+mod fragment;
 mod icmp;
 mod member;
+mod range;
 mod reverse;
 mod root;
 mod routes;
@@ -15,8 +17,10 @@ pub mod sieve;
 mod stats;
 
 pub use flow::{FlowEntry, FlowKey, FlowWord};
+pub use fragment::{FragmentKey, FragmentWord};
 pub use icmp::IcmpState;
 pub use member::{AddressFlags, Forwarding, Member};
+pub use range::{RANGE, RANGES, Range, RangeKey};
 pub use reverse::{Owner, REVERSES, Reverse, ReverseKey};
 pub use root::Root;
 pub use routes::{ROUTE_TABLES, ROUTES, RoutePrefix, RouteTable};
@@ -25,7 +29,7 @@ pub use stats::{Counter, RuleStats};
 
 /// Changes whenever the layout or the meaning of a map changes. User space refuses pinned maps
 /// of another version.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Members in one element of the slot map: an array map rounds its values up to 8 bytes
 /// (`array_map_alloc` in kernel/bpf/arraymap.c), so four labels share one.
@@ -42,6 +46,9 @@ pub const MEMBERS: u32 = 1 << 16;
 
 /// Members in one word of a health set.
 pub const HEALTH_BITS: u32 = 64;
+
+/// Datagrams in flight whose fragments are told from others, in each family.
+pub const FRAGMENTS: u32 = 8_192;
 
 /// Room for the programs of [`crate::pipeline::Stage`], some of which are yet to come.
 pub const STAGES: u32 = 16;
@@ -106,8 +113,18 @@ pub mod map {
     pub const RULE_STATS: &str = "lb_rule_stats";
     /// New connections by member label.
     pub const MEMBER_STATS: &str = "lb_member_stats";
+    /// [`super::RangeKey`] prefix of a frontend's ports -> [`super::Range`].
+    pub const RANGES: &str = "lb_ranges";
+    /// [`RANGES`] for IPv6.
+    pub const RANGES6: &str = "lb_ranges6";
+    /// [`super::RangeKey`] prefix of a group's ports -> [`super::Range`].
+    pub const REVERSE_RANGES: &str = "lb_reverse_rng";
+    /// [`super::FragmentKey`] -> [`super::FragmentWord`], least recently used go first.
+    pub const FRAGMENTS: &str = "lb_fragments";
+    /// [`FRAGMENTS`] for IPv6.
+    pub const FRAGMENTS6: &str = "lb_fragments6";
     /// Every map, in the order in which a reader would ask for them.
-    pub const ALL: [&str; 28] = [
+    pub const ALL: [&str; 33] = [
         ROOT,
         SIEVE,
         RULES,
@@ -136,5 +153,10 @@ pub mod map {
         EVENTS,
         RULE_STATS,
         MEMBER_STATS,
+        RANGES,
+        RANGES6,
+        REVERSE_RANGES,
+        FRAGMENTS,
+        FRAGMENTS6,
     ];
 }

@@ -10,11 +10,16 @@ pub struct Owner {
     pub group: u32,
     /// The member's label.
     pub member: MemberId,
-    /// Zero.
-    pub reserved: u16,
+    /// Bits: [`Owner::RANGES`].
+    pub flags: u16,
 }
 
 const _: () = assert!(size_of::<Owner>() == 8);
+
+impl Owner {
+    /// The group answers for ranges of ports, too.
+    pub const RANGES: u16 = 1;
+}
 
 /// Room for [`Reverse`] in each family.
 pub const REVERSES: u32 = 65_536;
@@ -27,7 +32,7 @@ pub struct ReverseKey {
     pub group: u32,
     /// Port at the member.
     pub port: Port,
-    /// IP protocol number.
+    /// IP protocol number; with [`crate::abi::RANGE`], the port is the first of a range.
     pub protocol: u8,
     /// Zero.
     pub reserved: u8,
@@ -58,8 +63,8 @@ pub struct Reverse<A = Addr> {
     pub address: A,
     /// Frontend port.
     pub port: Port,
-    /// Zero.
-    pub reserved: u16,
+    /// The last frontend port of a range, else the same.
+    pub last: Port,
     /// Index of the rule's statistics.
     pub stats: u32,
     /// Life of an exception since its last packet, in ticks.
@@ -73,7 +78,7 @@ impl<A> Reverse<A> {
     /// The same at another address, or at this one in another form.
     #[must_use]
     pub fn at<B>(self, address: B) -> Reverse<B> {
-        let Self { port, reserved, stats, life, .. } = self;
-        Reverse { address, port, reserved, stats, life }
+        let Self { port, last, stats, life, .. } = self;
+        Reverse { address, port, last, stats, life }
     }
 }

@@ -41,6 +41,15 @@ pub(crate) struct Clock {
 }
 
 impl Root {
+    /// Zero, as a number that the verifier does not know. Mixed into what it knows, it ends that
+    /// knowledge: where many ways meet, the verifier follows each one that it can tell from the others to
+    /// the end of the program.
+    #[inline(always)]
+    #[must_use]
+    pub const fn zero(&self) -> u32 {
+        self.reserved[0]
+    }
+
     #[inline(always)]
     pub(crate) fn clock(&self, jiffies: u64) -> Clock {
         #[allow(clippy::cast_possible_truncation, reason = "ticks are modular")]

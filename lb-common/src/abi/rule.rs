@@ -8,9 +8,9 @@ use crate::units::{Addr, Addr6, MemberId, Port, Target};
 pub struct RuleKey<A = Addr> {
     /// Frontend address.
     pub address: A,
-    /// Frontend port.
+    /// Frontend port; 0 stands for all.
     pub port: Port,
-    /// IP protocol number, 6 or 17.
+    /// IP protocol number, 6 or 17; with [`crate::abi::RANGE`], the port is the first of a range.
     pub protocol: u8,
     /// The generation of rules, see [`crate::abi::Root::epoch`].
     pub epoch: u8,
@@ -69,7 +69,7 @@ pub struct View {
     pub health_skip: u16,
     /// Words in the health set.
     pub health_words: u16,
-    /// Port at the member.
+    /// Port at the member; of a range or of all ports, that for the first of them.
     pub port: Port,
     /// A [`Mode`].
     pub mode: u8,
@@ -88,7 +88,7 @@ impl View {
     }
 }
 
-/// Traffic to one frontend port. 56 bytes.
+/// Traffic to one frontend port, to a range of them, or to all. 56 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(C)]
 pub struct Rule {

@@ -32,6 +32,26 @@ pub struct Transport {
     pub protocol: u8,
 }
 
+/// Which bytes of a packet a frame has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Piece {
+    /// Identification, wire order; 0 of what may be no fragment.
+    pub id: u32,
+    /// Units of eight bytes before its first.
+    pub offset: u16,
+    /// Whether others follow.
+    pub more: bool,
+}
+
+impl Piece {
+    /// Whether it is all of the packet.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.offset == 0 && !self.more
+    }
+}
+
 /// An address of one family, and with it the form of that family's headers.
 pub trait Family: Copy + Eq + Ord + Hash + Default + Debug + 'static {
     /// What only this family's header says.
@@ -48,6 +68,9 @@ pub trait Family: Copy + Eq + Ord + Hash + Default + Debug + 'static {
 
     /// Finds the transport header; the error is the packet's fate if it is to a frontend.
     fn transport<F: Window>(frame: &F, ip: &Ip<Self>) -> Result<Transport, Reason>;
+
+    /// The same of what may be a fragment: where the transport header begins, or what follows it.
+    fn piece<F: Window>(frame: &F, ip: &Ip<Self>) -> Result<(Transport, Piece), Reason>;
 
     /// Where the transport header begins, once [`Family::transport`] has found it.
     fn transport_at(ip: &Ip<Self>) -> usize;

@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791).
 
-use super::{ETH_LEN, Family, GROUP, Transport};
+use super::{ETH_LEN, Family, GROUP, Piece, Transport};
 use crate::csum::Delta;
 use crate::hash::mix;
 use crate::nat::NewIp;
@@ -19,8 +19,10 @@ const L4: usize = ETH_LEN + LENGTH;
 const NO_OPTIONS: u8 = 0x45;
 /// Don't fragment.
 const WHOLE: u16 = 0x4000;
-/// More fragments, or an offset that is not 0.
-const IS_FRAGMENT: u16 = 0x3fff;
+/// More fragments.
+const MORE: u16 = 0x2000;
+/// In units of eight bytes.
+const OFFSET: u16 = 0x1fff;
 
 /// What only an IPv4 header says (section 3.1); nothing of it is judged yet.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +38,8 @@ impl Family for Addr {
 
     const ETHERTYPE: u16 = 0x0800;
 
-    const STAGES: Stages = Stages { icmp: Stage::Icmp, too_big: Stage::TooBig, tracked: Stage::Tracked };
+    const STAGES: Stages =
+        Stages { icmp: Stage::Icmp, too_big: Stage::TooBig, tracked: Stage::Tracked, wide: Stage::Wide };
 
     #[inline(always)]
     fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason> {
@@ -66,14 +69,24 @@ impl Family for Addr {
         if ip.rest.version_length != NO_OPTIONS {
             return Err(Reason::IpOptions);
         }
-        if ip.rest.fragment & IS_FRAGMENT != 0 {
+        if ip.rest.fragment & (MORE | OFFSET) != 0 {
             return Err(Reason::Fragment);
         }
-        let length = ip.length.checked_sub(20).ok_or(Reason::BadLength)?;
-        if frame.len() < ETH_LEN + ip.length as usize {
-            return Err(Reason::BadLength);
+        behind(frame, ip)
+    }
+
+    #[inline(always)]
+    fn piece<F: Window>(frame: &F, ip: &Ip<Self>) -> Result<(Transport, Piece), Reason> {
+        if ip.rest.version_length != NO_OPTIONS {
+            return Err(Reason::IpOptions);
         }
-        Ok(Transport { at: L4, length, protocol: ip.protocol })
+        let id: &[u8; 2] = frame.view(ETH_LEN + 4).ok_or(Reason::BadLength)?;
+        let piece = Piece {
+            id: half::<0, 2>(id).into(),
+            offset: ip.rest.fragment & OFFSET,
+            more: ip.rest.fragment & MORE != 0,
+        };
+        Ok((behind(frame, ip)?, piece))
     }
 
     #[inline(always)]
@@ -137,4 +150,14 @@ impl Family for Addr {
     fn delta(self, new: Self, delta: Delta) -> Delta {
         delta.word(self.word(), new.word())
     }
+}
+
+/// What follows a header without options.
+#[inline(always)]
+fn behind<F: Window>(frame: &F, ip: &Ip<Addr>) -> Result<Transport, Reason> {
+    let length = ip.length.checked_sub(20).ok_or(Reason::BadLength)?;
+    if frame.len() < ETH_LEN + ip.length as usize {
+        return Err(Reason::BadLength);
+    }
+    Ok(Transport { at: L4, length, protocol: ip.protocol })
 }

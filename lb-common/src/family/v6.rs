@@ -1,6 +1,6 @@
 //! IPv6 (RFC 8200).
 
-use super::{ETH_LEN, Family, GROUP, Transport};
+use super::{ETH_LEN, Family, GROUP, Piece, Transport};
 use crate::csum::Delta;
 use crate::hash::mix;
 use crate::nat::NewIp;
@@ -9,7 +9,7 @@ use crate::pipeline::{Stage, Stages};
 use crate::reason::Reason;
 use crate::units::Addr6;
 use crate::window::Window;
-use crate::words::{half, long, put_long};
+use crate::words::{half, long, put_long, word};
 
 /// Bytes of the header.
 const LENGTH: u16 = 40;
@@ -43,7 +43,8 @@ impl Family for Addr6 {
 
     const ETHERTYPE: u16 = 0x86dd;
 
-    const STAGES: Stages = Stages { icmp: Stage::Icmp6, too_big: Stage::TooBig6, tracked: Stage::Tracked6 };
+    const STAGES: Stages =
+        Stages { icmp: Stage::Icmp6, too_big: Stage::TooBig6, tracked: Stage::Tracked6, wide: Stage::Wide6 };
 
     #[inline(always)]
     fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason> {
@@ -77,10 +78,24 @@ impl Family for Addr6 {
             }
             _ => return Err(Reason::Protocol),
         };
-        #[allow(clippy::cast_possible_truncation, reason = "four headers of 2,048 bytes at most")]
-        let before = (at - ETH_LEN) as u16;
-        let length = ip.length.checked_sub(before).ok_or(Reason::BadLength)?;
-        Ok(Transport { at, length, protocol })
+        behind(ip, at, protocol)
+    }
+
+    /// Behind a fragment header TCP or UDP have to follow at once.
+    #[inline(always)]
+    fn piece<F: Window>(frame: &F, ip: &Ip<Self>) -> Result<(Transport, Piece), Reason> {
+        if ip.rest.version != 6 || frame.len() < ETH_LEN + ip.length as usize {
+            return Err(Reason::BadLength);
+        }
+        let found = extensions(frame, ip.protocol);
+        let Some(at) = found.fragment() else {
+            let (at, protocol) = found.resolve()?;
+            return Ok((behind(ip, at, protocol)?, Piece::default()));
+        };
+        let b: &[u8; 8] = frame.view(at & 0x3fff).ok_or(Reason::BadLength)?;
+        let place = u16::from_be(half::<2, 8>(b));
+        let piece = Piece { id: word::<4, 8>(b), offset: place >> 3, more: place & 1 != 0 };
+        Ok((behind(ip, at + 8, b[0])?, piece))
     }
 
     #[inline(always)]
@@ -159,6 +174,15 @@ impl Family for Addr6 {
     }
 }
 
+/// What begins at an offset behind the header.
+#[inline(always)]
+fn behind(ip: &Ip<Addr6>, at: usize, protocol: u8) -> Result<Transport, Reason> {
+    #[allow(clippy::cast_possible_truncation, reason = "four headers of 2,048 bytes at most")]
+    let before = (at - ETH_LEN) as u16;
+    let length = ip.length.checked_sub(before).ok_or(Reason::BadLength)?;
+    Ok(Transport { at, length, protocol })
+}
+
 /// Solicitations, advertisements and redirects, which never left their link (RFC 4861, sections 4
 /// and 7.1): the kernel's, whosever address they are sent to.
 #[inline(always)]
@@ -170,14 +194,13 @@ fn is_neighbour_discovery<F: Window>(frame: &F, ip: &Ip<Addr6>) -> bool {
 }
 
 /// Offset (bits 0..16) and protocol (16..24) of a transport header behind extension headers, or
-/// what is wrong: plain words, see `choose::Answer`.
+/// the offset of a fragment header, or what is wrong (24..): plain words, see `choose::Answer`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 struct Behind(u32);
 
 impl Behind {
     const TOO_SHORT: Self = Self(1 << 24);
-    const FRAGMENT: Self = Self(2 << 24);
     const UNKNOWN: Self = Self(3 << 24);
     const TOO_MANY: Self = Self(4 << 24);
 
@@ -188,11 +211,23 @@ impl Behind {
     }
 
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "four headers of 2,048 bytes at most")]
+    fn fragment_at(at: usize) -> Self {
+        Self(at as u32 | 2 << 24)
+    }
+
+    /// Where the fragment header is, if one was found.
+    #[inline(always)]
+    fn fragment(self) -> Option<usize> {
+        (self.0 >> 24 == 2).then_some((self.0 & 0xffff) as usize)
+    }
+
+    #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "fields of the word")]
     fn resolve(self) -> Result<(usize, u8), Reason> {
         match self {
             Self::TOO_SHORT => Err(Reason::BadLength),
-            Self::FRAGMENT => Err(Reason::Fragment),
+            _ if self.fragment().is_some() => Err(Reason::Fragment),
             Self::UNKNOWN => Err(Reason::Protocol),
             Self::TOO_MANY => Err(Reason::IpOptions),
             Self(word) => Ok(((word & 0xffff) as usize, (word >> 16) as u8)),
@@ -200,13 +235,17 @@ impl Behind {
     }
 }
 
-/// Follows the chain of extension headers (section 4) to TCP or UDP.
+/// Follows the chain of extension headers (section 4) to TCP, UDP or a fragment header.
 #[inline(never)]
 fn extensions<F: Window>(frame: &F, first: u8) -> Behind {
     let (mut header, mut at) = (first, BEHIND);
-    for _ in 0..EXTENSIONS {
-        if header == FRAGMENT {
-            return Behind::FRAGMENT;
+    for passed in 0..=EXTENSIONS {
+        match header {
+            TCP | UDP => return Behind::transport(at, header),
+            FRAGMENT => return Behind::fragment_at(at),
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS if passed == EXTENSIONS => break,
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {}
+            _ => return Behind::UNKNOWN,
         }
         let Some(&[next, words, _, left]) = frame.view::<4>(at & 0x3fff) else { return Behind::TOO_SHORT };
         // Not at its destination yet, which its checksum is made for (section 8.1).
@@ -215,11 +254,6 @@ fn extensions<F: Window>(frame: &F, first: u8) -> Behind {
         }
         at += (usize::from(words) + 1) * 8;
         header = next;
-        match header {
-            TCP | UDP => return Behind::transport(at, header),
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT => {}
-            _ => return Behind::UNKNOWN,
-        }
     }
-    if header == FRAGMENT { Behind::FRAGMENT } else { Behind::TOO_MANY }
+    Behind::TOO_MANY
 }

@@ -10,13 +10,14 @@ mod v6;
 
 use crate::abi::{AddressFlags, Root};
 use crate::choose;
-use crate::classify::{self, rule_key};
+use crate::classify::{self, Wide};
 use crate::csum::Delta;
 use crate::egress;
 use crate::family::{ETH_LEN, Family};
+use crate::fragment;
 use crate::hash::{self, Tuple};
 use crate::outcome::Outcome;
-use crate::parse::{self, Ip};
+use crate::parse::Ip;
 use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::track::Flow;
@@ -186,14 +187,15 @@ fn tell_too_big<A: Icmp, F: Window, T: Tables<A>>(
     tables: &T,
     jiffies: u64,
 ) -> Result<(), Reason> {
-    let headers = parse::transport(frame, &A::read(frame)?)?;
-    let ip = headers.ip;
     let root = tables.root().ok_or(Reason::NotConfigured)?;
+    let headers = fragment::headers(frame, &A::read(frame)?, root, tables, jiffies)?;
+    let ip = headers.ip;
     let from = if tables.address(ip.destination).has(AddressFlags::FRONTEND) {
         ip.destination
     } else {
-        let service = classify::service(ip.source, headers.source_port, ip.protocol, tables);
-        service.ok_or(Reason::NotOurs)?.1.address
+        let owner = tables.owner(ip.source).ok_or(Reason::NotOurs)?;
+        let service = classify::service(owner, headers.source_port, ip.protocol, tables, Wide);
+        service.ok_or(Reason::NotOurs)?.0.address
     };
     answer::permit(&ip, root, tables, jiffies)?;
     #[allow(clippy::cast_possible_truncation, reason = "was 16 bits")]
@@ -214,8 +216,8 @@ fn inward<A: Icmp, F: Window, T: Tables<A>>(
     let quote = quote::read(frame, ip).filter(|quote| quote.source == ip.destination);
     let quote = quote.ok_or(Reason::ErrorUnknown)?;
     let tuple = quote.receiver_as_peer();
-    let key = rule_key(tuple.local, tuple.local_port, tuple.protocol, root);
-    let rule = tables.rule(&key).ok_or(Reason::ErrorUnknown)?;
+    let rule = classify::rule(tuple.local, tuple.local_port, tuple.protocol, root, tables, Wide);
+    let rule = rule.ok_or(Reason::ErrorUnknown)?;
     if ip.ttl <= 1 {
         return Err(Reason::TtlExpired);
     }
@@ -245,8 +247,10 @@ fn outward<A: Icmp, F: Window, T: Tables<A>>(
     let header = header(frame, ip).map_err(|_| Reason::NotOurs)?;
     let quote = quote::read(frame, ip).filter(|quote| quote.source == ip.destination);
     let quote = quote.ok_or(Reason::NotOurs)?;
-    let service = classify::service(quote.destination, quote.destination_port, quote.protocol, tables);
-    let (owner, reverse) = service.ok_or(Reason::NotOurs)?;
+    let owner = tables.owner(quote.destination).ok_or(Reason::NotOurs)?;
+    let service = classify::service(owner, quote.destination_port, quote.protocol, tables, Wide);
+    let (reverse, behind) = service.ok_or(Reason::NotOurs)?;
+    let port = reverse.port.plus(behind);
     let past = quote.sender_as_peer();
     let peer = hash::peer(&root.hash_key, past.peer, past.peer_port, past.protocol);
     let direct = Flow::new(&past, peer, reverse.life, root, jiffies);
@@ -254,9 +258,9 @@ fn outward<A: Icmp, F: Window, T: Tables<A>>(
         return Err(Reason::Direct);
     }
     if quote.is_udp() {
-        let balanced = Tuple { local: reverse.address, local_port: reverse.port, ..past };
-        let key = rule_key(balanced.local, balanced.local_port, balanced.protocol, root);
-        let rule = tables.rule(&key).ok_or(Reason::UdpNotReply)?;
+        let balanced = Tuple { local: reverse.address, local_port: port, ..past };
+        let rule = classify::rule(balanced.local, balanced.local_port, balanced.protocol, root, tables, Wide);
+        let rule = rule.ok_or(Reason::UdpNotReply)?;
         let refuses = Target { member: owner.member, port: quote.destination_port };
         if !choose::could_reach(&balanced, peer, refuses, rule, root, tables) {
             return Err(Reason::UdpNotReply);
@@ -271,7 +275,7 @@ fn outward<A: Icmp, F: Window, T: Tables<A>>(
         source,
         destination: ip.destination,
         quoted_source: (quote.source, quote.source_port),
-        quoted_destination: (reverse.address, reverse.port),
+        quoted_destination: (reverse.address, port),
     };
     error::forward(frame, ip, &header, &quote, &ends, hop, [Reason::ErrorToClient, Reason::ReplyByKernel])
 }

@@ -102,6 +102,7 @@ pub fn twin(address: IpAddr) -> IpAddr {
     }
 }
 
+const FRAGMENT: u8 = 44;
 const ICMP: u8 = 1;
 const ICMP6: u8 = 58;
 
@@ -133,6 +134,12 @@ impl Frame {
         [self.source, self.destination]
     }
 
+    /// Whether it is a datagram.
+    #[must_use]
+    pub fn is_udp(&self) -> bool {
+        self.protocol == UDP
+    }
+
     /// Another source.
     #[must_use]
     pub fn from(mut self, source: &str) -> Self {
@@ -147,7 +154,8 @@ impl Frame {
         self
     }
 
-    /// The same packet between the IPv6 twins of its addresses (see [`twin`]).
+    /// The same packet between the IPv6 twins of its addresses (see [`twin`]); of a fragment, with a fragment
+    /// header.
     #[must_use]
     pub fn in_ipv6(mut self) -> Self {
         const LONGER: usize = 20;
@@ -156,6 +164,11 @@ impl Frame {
         self.ip_length = self.ip_length.map(|length| length.saturating_sub(20));
         if self.padded_to > 0 {
             self.padded_to += LONGER;
+        }
+        if self.fragment & 0x3fff != 0 {
+            let (offset, more) = (self.fragment << 3, self.fragment >> 13 & 1);
+            let id = u32::from(self.identification).to_be_bytes();
+            self.extensions.push((FRAGMENT, [&(offset | more).to_be_bytes()[..], &id].concat()));
         }
         self.cut_to = self.cut_to.saturating_add(LONGER);
         self.quote = self.quote.map(|(packet, behind)| (Box::new(packet.in_ipv6()), behind));

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::abi::{
-    AddressFlags, FlowEntry, FlowKey, FlowWord, IcmpState, Member, Owner, ROUTE_TABLES, Reverse, ReverseKey,
-    Root, RouteTable, Rule, RuleKey, access, sieve,
+    AddressFlags, FRAGMENTS, FlowEntry, FlowKey, FlowWord, FragmentKey, FragmentWord, IcmpState, Member,
+    Owner, ROUTE_TABLES, Range, RangeKey, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, access,
+    sieve,
 };
+use crate::choose::Draw;
 use crate::family::Family;
 use crate::reason::Event;
 use crate::tables::{Full, Route, RouteQuery, Shared, Tables};
-use crate::units::{Addr, Addr6, MemberId};
+use crate::units::{Addr, Addr6, MemberId, Port};
 
 /// All tables of the pipeline. What user space writes is public; what packets write is read by
 /// methods.
@@ -25,6 +27,8 @@ pub struct Memory {
     pub slots: BTreeMap<u32, MemberId>,
     /// Words of health sets.
     pub health: BTreeMap<u32, u64>,
+    /// First port of each prefix, its length, and the range that it is a part of.
+    pub reverse_ranges: Vec<Prefix<u32>>,
     /// Tables of IPv4.
     pub v4: FamilyMemory<Addr>,
     /// Tables of IPv6.
@@ -34,11 +38,18 @@ pub struct Memory {
     icmp: StdCell<IcmpState>,
 }
 
+/// A key of a range, bits of the port that count, and the range.
+type Prefix<O> = (RangeKey<O>, u8, Range);
+
 /// The tables of one family.
 #[derive(Debug)]
 pub struct FamilyMemory<A> {
     /// See [`Tables::rule`].
     pub rules: BTreeMap<RuleKey<A>, Rule>,
+    /// See [`Tables::range`].
+    pub ranges: Vec<Prefix<A>>,
+    /// First fragments, see [`Tables::fragment`].
+    pub fragments: RefCell<BTreeMap<FragmentKey<A>, FragmentWord>>,
     /// See [`Tables::address`].
     pub addresses: BTreeMap<A, AddressFlags>,
     /// List, network address and length of each prefix, and its verdict.
@@ -69,6 +80,8 @@ impl<A: Family> Default for FamilyMemory<A> {
     fn default() -> Self {
         Self {
             rules: BTreeMap::new(),
+            ranges: Vec::new(),
+            fragments: RefCell::default(),
             addresses: BTreeMap::new(),
             access: Vec::new(),
             members: BTreeMap::new(),
@@ -92,6 +105,7 @@ impl Default for Memory {
             sieve: Box::new([0; sieve::WORDS]),
             slots: BTreeMap::new(),
             health: BTreeMap::new(),
+            reverse_ranges: Vec::new(),
             v4: FamilyMemory::default(),
             v6: FamilyMemory::default(),
             marks: RefCell::default(),
@@ -187,12 +201,20 @@ impl Shared for Memory {
         indices.map(|index| (index, self.health(base.wrapping_add(index)))).find(|(_, word)| *word != 0)
     }
 
+    fn draw(&self, rounds: u32, draw: &mut Draw) {
+        let _ = (0..rounds).any(|_| draw.round(self));
+    }
+
     fn mark(&self, bucket: u32) -> u16 {
         self.marks.borrow().get(&bucket).copied().unwrap_or(0)
     }
 
     fn set_mark(&self, bucket: u32, mark: u16) {
         self.marks.borrow_mut().insert(bucket, mark);
+    }
+
+    fn reverse_range(&self, key: &RangeKey<u32>) -> Option<Range> {
+        longest(&self.reverse_ranges, key)
     }
 
     fn icmp(&self) -> IcmpState {
@@ -209,6 +231,15 @@ impl Shared for Memory {
     }
 }
 
+/// The range of the longest prefix that has the port in it.
+fn longest<O: Copy + PartialEq>(ranges: &[Prefix<O>], key: &RangeKey<O>) -> Option<Range> {
+    let cut = |port: Port, length: &u8| port.get().checked_shr(16 - u32::from(*length)).unwrap_or(0);
+    let covers = |(prefix, length, _): &&Prefix<O>| {
+        RangeKey { port: key.port, ..*prefix } == *key && cut(prefix.port, length) == cut(key.port, length)
+    };
+    ranges.iter().filter(covers).max_by_key(|(_, length, _)| *length).map(|(.., range)| *range)
+}
+
 impl<A: Stored> Tables<A> for Memory {
     fn sieve(&self, address: A) -> sieve::Cell {
         let (word, shift) = sieve::place(address);
@@ -217,6 +248,10 @@ impl<A: Stored> Tables<A> for Memory {
 
     fn rule(&self, key: &RuleKey<A>) -> Option<&Rule> {
         A::tables(self).rules.get(key)
+    }
+
+    fn range(&self, key: &RangeKey<A>) -> Option<Range> {
+        longest(&A::tables(self).ranges, key)
     }
 
     fn address(&self, address: A) -> AddressFlags {
@@ -257,6 +292,19 @@ impl<A: Stored> Tables<A> for Memory {
 
     fn suspend(&self, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), Full> {
         A::tables(self).pending.insert(*key, entry.clone())
+    }
+
+    fn fragment(&self, key: &FragmentKey<A>) -> Option<FragmentWord> {
+        A::tables(self).fragments.borrow().get(key).copied()
+    }
+
+    fn remember(&self, key: &FragmentKey<A>, first: FragmentWord) -> Result<(), Full> {
+        let mut fragments = A::tables(self).fragments.borrow_mut();
+        if fragments.len() >= FRAGMENTS as usize && !fragments.contains_key(key) {
+            return Err(Full);
+        }
+        fragments.insert(*key, first);
+        Ok(())
     }
 
     fn routes(&self, generation: u32) -> Option<&RouteTable<A>> {

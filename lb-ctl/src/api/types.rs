@@ -56,9 +56,11 @@ pub struct Rule {
     /// `tcp` or `udp`.
     pub protocol: String,
     pub address: IpAddr,
-    pub port: u16,
+    /// A port, a range or `all`, as in the file.
+    pub ports: String,
     pub pool: String,
-    pub backend_port: u16,
+    /// At the members, likewise.
+    pub backend_ports: String,
     pub distribution: String,
     /// `open`, `closed` or `listed`.
     pub access: String,

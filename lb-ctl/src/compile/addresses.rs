@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use lb_common::abi::AddressFlags;
 
 use super::{Accepting, Input, accepting};
-use crate::config::model::{Config, Rule};
+use crate::config::model::{Config, Ports, Rule};
 use crate::health::ProbeKey;
 
 pub(super) fn all(input: &Input<'_>) -> BTreeMap<IpAddr, AddressFlags> {
@@ -14,7 +14,7 @@ pub(super) fn all(input: &Input<'_>) -> BTreeMap<IpAddr, AddressFlags> {
     let mut addresses: BTreeMap<_, _> =
         config.frontends().iter().map(|frontend| (frontend.address, AddressFlags::FRONTEND)).collect();
     for (&address, flags) in &mut addresses {
-        *flags = flags.with(state(config, input.healthy, address));
+        *flags = flags.with(state(config, input.healthy, address)).with(width(config, address));
     }
     for own in &input.host.own {
         let flags = addresses.entry(*own).or_default();
@@ -39,6 +39,13 @@ pub fn judged(
     let rules = config.rules().iter().filter(concerned);
     let addresses: BTreeSet<_> = rules.map(|rule| config.frontend_of(rule).address).collect();
     addresses.into_iter().map(|address| (address, state(config, healthy, address))).collect()
+}
+
+/// Whether a rule of a frontend is of more than one port.
+fn width(config: &Config, address: IpAddr) -> AddressFlags {
+    let wide =
+        |rule: &Rule| config.frontend_of(rule).address == address && !matches!(rule.ports, Ports::One(_));
+    if config.rules().iter().any(wide) { AddressFlags::WIDE } else { AddressFlags::default() }
 }
 
 /// How the members of a frontend are. Those of NAT rules, which nobody probes, count where no other

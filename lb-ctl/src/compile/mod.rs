@@ -11,6 +11,7 @@ mod addresses;
 mod backends;
 mod health;
 mod nat;
+mod ranges;
 mod regions;
 mod replies;
 pub mod ring;
@@ -22,10 +23,10 @@ mod sets;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Forwarding, Root, RouteTable};
+use lb_common::abi::{Forwarding, RANGE, Root, RouteTable};
 use lb_common::units::{MemberId, Port, Target};
 
-use crate::config::model::{Config, PortRange, Protocol, Rule};
+use crate::config::model::{Config, PortRange, Ports, Protocol, Rule};
 use crate::dataplane::Limits;
 use crate::health::ProbeKey;
 use crate::state::{MapState, RuleKey};
@@ -34,14 +35,16 @@ pub use addresses::judged;
 pub(crate) use backends::known as known_labels;
 pub use health::{Accepting, accepting};
 pub use nat::{NatMapping, NatRules, nat_mapping};
+pub use ranges::{Ranges, prefixes};
 pub use services::health_words;
 
-/// A frontend port: what names a rule towards clients, whatever the file calls it.
+/// Frontend ports: what names a rule towards clients, whatever the file calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Service {
     pub address: IpAddr,
+    /// Of a range, the first; 0 stands for all.
     pub port: Port,
-    /// IP protocol number.
+    /// IP protocol number; with [`RANGE`], of a range.
     pub protocol: u8,
 }
 
@@ -52,14 +55,12 @@ impl Service {
         Self { address: key.address, port: key.port, protocol: key.protocol }
     }
 
-    /// The service of a rule in the file.
-    #[must_use]
-    pub fn named_by(config: &Config, rule: &Rule) -> Self {
-        Self {
-            address: config.frontend_of(rule).address,
-            port: Port::new(rule.port),
-            protocol: number(rule.protocol),
-        }
+    /// The services of a rule in the file, one for each of its protocols.
+    pub fn of_rule(config: &Config, rule: &Rule) -> impl Iterator<Item = Self> + use<> {
+        let (address, port) = (config.frontend_of(rule).address, Port::new(rule.ports.first()));
+        let range = if matches!(rule.ports, Ports::Range(_)) { RANGE } else { 0 };
+        let protocols = rule.protocols.each().iter();
+        protocols.map(move |&protocol| Self { address, port, protocol: number(protocol) | range })
     }
 }
 
@@ -120,6 +121,11 @@ pub enum Refusal {
          each member of a NAT range needs one for every rule to it: have fewer such members, or rules to them"
     )]
     NoWayBack { needed: usize, room: usize },
+    #[error(
+        "ranges of ports do not fit: {needed} prefixes are needed, old and new ones beside each other, {room} fit\n  \
+         a range from a multiple of a power of two on that has as many ports is one prefix; others are up to 30"
+    )]
+    NoRoomForRanges { needed: usize, room: usize },
     #[error("{}", nat::full(rule, *ports, *members, *held))]
     RangeFull { rule: String, ports: PortRange, members: usize, held: usize },
 }

@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Owner, REVERSES, ReverseKey, Rule};
+use lb_common::abi::{self, Owner, RANGE, REVERSES, ReverseKey};
 use lb_common::units::{MemberId, Port, Target};
 
 use super::backends::members_of_rings;
 use super::nat::NatPort;
+use super::ranges;
 use super::{Input, Labels, Refusal, Service};
+use crate::config::model::{Config, Ports, Rule};
 use crate::state::{MapState, Reverse, RuleKey};
 
 /// What replies of a member may come from: a frontend by port and protocol at the member.
@@ -36,23 +38,26 @@ pub(super) fn write(
     nat: &[NatPort],
     state: &mut MapState,
 ) -> Result<(), Refusal> {
-    let services = services(state);
+    let services = services(input.config, state);
     let pools = mappings_of_pools(input, &services);
     let mut groups = Groups::of(input.observed);
-    let mut known = BTreeMap::<Kind, u32>::new();
+    let mut known = BTreeMap::<Kind, (u32, u16)>::new();
     for (address, (member, kind)) in kinds(input, labels, nat, &services, &pools, state)? {
-        let group = *known.entry(kind).or_insert_with_key(|kind| {
+        let (group, flags) = *known.entry(kind).or_insert_with_key(|kind| {
             let mapping = kind.mapping(&pools);
             let group = groups.standing_for(&mapping);
+            let ranges = mapping.keys().any(|(_, protocol)| protocol & RANGE != 0);
             let entry =
                 |((port, protocol), reverse)| (ReverseKey { group, port, protocol, reserved: 0 }, reverse);
             state.reverse.extend(mapping.into_iter().map(entry));
-            group
+            (group, if ranges { Owner::RANGES } else { 0 })
         });
         if group != NO_GROUP {
-            state.owners.insert(address, Owner { group, member, reserved: 0 });
+            state.owners.insert(address, Owner { group, member, flags });
         }
     }
+    state.reverse_ranges = ranges::of_groups(&state.reverse);
+    ranges::room(&input.observed.reverse_ranges, &state.reverse_ranges, |_| true)?;
     room(&input.observed.reverse, &state.reverse)
 }
 
@@ -73,13 +78,33 @@ impl Kind {
         let configured = self.pools.iter().flat_map(|&pool| &pools[pool]).chain(&self.nat);
         self.carried.iter().chain(configured).map(|(&key, &reverse)| (key, reverse)).collect()
     }
+
+    /// What the file gives a port that this way back is needed for: a port in a range, or a range around one.
+    fn other(&self, key: (Port, u8), way: &Reverse, pools: &[Mapping]) -> Option<(Port, Reverse)> {
+        let (first, last) = at_member(key.0, way);
+        let configured = self.pools.iter().flat_map(|&pool| &pools[pool]).chain(&self.nat);
+        let mut others = configured.filter_map(|(&(port, protocol), other)| {
+            let (other_first, other_last) = at_member(port, other);
+            let shared = first.max(other_first);
+            let meet =
+                (protocol ^ key.1) & !RANGE == 0 && (port, protocol) != key && shared <= last.min(other_last);
+            let back = |way: &Reverse, first: u16| (way.address, way.port.plus(shared - first));
+            (meet && back(way, first) != back(other, other_first)).then_some((Port::new(shared), *other))
+        });
+        others.next()
+    }
+}
+
+/// The ports at a member from which replies become this.
+fn at_member(first: Port, way: &Reverse) -> (u16, u16) {
+    (first.get(), first.plus(way.last.behind(way.port)).get())
 }
 
 /// Of members that answer for nothing.
 const NO_GROUP: u32 = 0;
 
-/// What a group stands for: frontends by port and protocol at the member.
-type Frontends = BTreeMap<(Port, u8), (IpAddr, Port)>;
+/// What a group stands for: frontends by port and protocol at the member, with their first and last port.
+type Frontends = BTreeMap<(Port, u8), (IpAddr, Port, Port)>;
 
 /// Numbers of groups.
 struct Groups {
@@ -94,7 +119,7 @@ impl Groups {
         let mut groups = BTreeMap::<u32, Frontends>::new();
         for (key, reverse) in &maps.reverse {
             let group = groups.entry(key.group).or_default();
-            group.insert((key.port, key.protocol), (reverse.address, reverse.port));
+            group.insert((key.port, key.protocol), frontend(reverse));
         }
         let owners = maps.owners.values().map(|owner| owner.group);
         let taken = groups.keys().copied().chain(owners).collect();
@@ -107,7 +132,7 @@ impl Groups {
         if mapping.is_empty() {
             return NO_GROUP;
         }
-        let frontends = mapping.iter().map(|(&key, reverse)| (key, (reverse.address, reverse.port)));
+        let frontends = mapping.iter().map(|(&key, reverse)| (key, frontend(reverse)));
         *self.there.entry(frontends.collect()).or_insert_with(|| {
             let free = (self.last + 1..=u32::MAX).find(|group| !self.taken.contains(group));
             self.last = free.unwrap_or(NO_GROUP);
@@ -116,12 +141,17 @@ impl Groups {
     }
 }
 
+fn frontend(reverse: &Reverse) -> (IpAddr, Port, Port) {
+    (reverse.address, reverse.port, reverse.last)
+}
+
 /// What replies of each service become.
-fn services(state: &MapState) -> BTreeMap<Service, Reverse> {
-    let reverse = |key: &RuleKey, rule: &Rule| Reverse {
+fn services(config: &Config, state: &MapState) -> BTreeMap<Service, Reverse> {
+    let lasts = ranges::lasts(config);
+    let reverse = |key: &RuleKey, rule: &abi::Rule| Reverse {
         address: key.address,
         port: key.port,
-        reserved: 0,
+        last: lasts.get(&Service::of(key)).copied().unwrap_or(key.port),
         stats: rule.stats,
         life: rule.life,
     };
@@ -131,13 +161,19 @@ fn services(state: &MapState) -> BTreeMap<Service, Reverse> {
 /// What the file says of the members of each pool.
 fn mappings_of_pools(input: &Input<'_>, services: &BTreeMap<Service, Reverse>) -> Vec<Mapping> {
     let mut pools = vec![Mapping::new(); input.config.pools().len()];
-    for rule in input.config.rules() {
-        let service = Service::named_by(input.config, rule);
+    for (rule, service) in of_rules(input.config) {
         if let Some(reverse) = services.get(&service) {
             pools[rule.pool].insert((Port::new(rule.backend_port), service.protocol), *reverse);
         }
     }
     pools
+}
+
+/// The services whose replies are told by their port. Any port may answer for a rule of all ports: there the
+/// entry of the flow tells.
+fn of_rules(config: &Config) -> impl Iterator<Item = (&Rule, Service)> {
+    let by_port = config.rules().iter().filter(|rule| rule.ports != Ports::All);
+    by_port.flat_map(|rule| Service::of_rule(config, rule).map(move |service| (rule, service)))
 }
 
 /// The label and the kind of each member.
@@ -172,13 +208,14 @@ fn kinds(
         let Some((_, kind)) = kinds.get_mut(&address) else { continue };
         let key = (target.port, service.protocol);
         let configured = kind.pools.iter().find_map(|&pool| pools[pool].get(&key)).or(kind.nat.get(&key));
-        let there = configured.unwrap_or_else(|| kind.carried.entry(key).or_insert(*reverse));
-        if there != reverse {
+        let there = *configured.unwrap_or_else(|| kind.carried.entry(key).or_insert(*reverse));
+        let other = kind.other(key, reverse, pools).or((there != *reverse).then_some((target.port, there)));
+        if let Some((port, new)) = other {
             return Err(Refusal::StillCarried {
                 member: address,
-                port: target.port.get(),
+                port: port.get(),
                 old: name(reverse),
-                new: name(there),
+                new: name(&new),
             });
         }
     }
@@ -207,10 +244,8 @@ fn in_use(input: &Input<'_>, labels: &Labels, nat: &[NatPort]) -> Vec<(Service, 
             .collect()
     };
     let pools: Vec<_> = input.config.pools().iter().map(members).collect();
-    let rules = input.config.rules().iter();
-    let rules = rules.map(|rule| {
-        (Service::named_by(input.config, rule), (Port::new(rule.backend_port), Given::Pool(rule.pool)))
-    });
+    let rules = of_rules(input.config)
+        .map(|(rule, service)| (service, (Port::new(rule.backend_port), Given::Pool(rule.pool))));
     let nat = nat.iter().map(|&NatPort { rule, service, member }| {
         (service, (Port::new(input.config.nat_rules()[rule].backend_port), Given::Member(member)))
     });

@@ -1,6 +1,7 @@
 //! Rules: views, rings, health sets, and the transition from one view to another.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,12 @@ use lb_common::units::{MemberId, Port};
 
 use super::access::{self, Lists};
 use super::nat::NatPort;
+use super::ranges::{self, Lasts};
 use super::rings::Rings;
 use super::sets::{Set, Sets, set_key};
 use super::{Input, Labels, Refusal, Service, backends, health};
 use crate::config::access::Access;
-use crate::config::model::{Config, Distribution};
+use crate::config::model::{Config, Distribution, Ports};
 use crate::health::ProbeKey;
 use crate::state::{MapState, RuleKey};
 use crate::units;
@@ -32,8 +34,8 @@ pub(super) fn write(
     let numbers = statistics(input, nat, &before)?;
     let pools = rings.of_pools(input, labels, state)?;
     let mut rules = BTreeMap::<Service, Rule>::new();
-    for rule in input.config.rules() {
-        let service = Service::named_by(input.config, rule);
+    let services = |rule| Service::of_rule(input.config, rule).map(move |service| (rule, service));
+    for (rule, service) in input.config.rules().iter().flat_map(services) {
         let before = before.get(&service);
         let pool = input.config.pool_of(rule);
         let wanted = Wanted {
@@ -46,6 +48,7 @@ pub(super) fn write(
             settled: input.settled.contains(&service),
             life: rule.idle_timeout.max(pool.transition),
             access: &rule.access,
+            flags: if rule.ports == Ports::All { Rule::TRACKED } else { 0 },
         };
         rules.insert(service, wanted.rule(before, numbers[&service], input, lists, state));
     }
@@ -66,14 +69,18 @@ pub(super) fn write(
             settled: member.is_some() && input.settled.contains(&service),
             life: rule.idle_timeout.max(input.config.pool_of_nat(rule).transition),
             access: &rule.access,
+            flags: 0,
         };
         rules.insert(service, wanted.rule(before, numbers[&service], input, lists, state));
     }
     keep_old_rings(&rules, input.observed, state);
-    let (epoch, rules) = in_epoch(rules, &before, input)?;
+    let lasts = ranges::lasts(input.config);
+    let (epoch, rules) = in_epoch(rules, &before, &lasts, input)?;
     state.root.epoch = u32::from(epoch);
     state.rules = rules;
-    Ok(())
+    state.ranges = ranges::of_frontends(&lasts, epoch);
+    ranges::room(&input.observed.ranges, &state.ranges, IpAddr::is_ipv4)?;
+    ranges::room(&input.observed.ranges, &state.ranges, IpAddr::is_ipv6)
 }
 
 /// What a service is to become.
@@ -85,6 +92,7 @@ struct Wanted<'c> {
     settled: bool,
     life: Duration,
     access: &'c Access,
+    flags: u32,
 }
 
 impl Wanted<'_> {
@@ -104,7 +112,7 @@ impl Wanted<'_> {
             life: units::ticks(self.life, input.hz),
             stats,
             access: access::of_rule(self.access, lists),
-            flags: 0,
+            flags: self.flags,
         }
     }
 }
@@ -162,9 +170,8 @@ pub fn health_words(
             probe.is_some_and(|probe| ProbeKey::new(key.address, probe) == *key)
                 && pool.backends.iter().any(|backend| backend.address == key.address)
         });
-        let Some(view) = in_force.get(&Service::named_by(config, rule)).map(|rule| rule.current) else {
-            continue;
-        };
+        let mut in_force = Service::of_rule(config, rule).filter_map(|service| in_force.get(&service));
+        let Some(view) = in_force.next().map(|rule| rule.current) else { continue };
         if !concerned || !done.insert(set_key(rule)) {
             continue;
         }
@@ -176,7 +183,7 @@ pub fn health_words(
 }
 
 /// A number for the statistics of each rule: the one that its service has, else the lowest free.
-/// All ports of a NAT rule count together.
+/// All ports and protocols of a rule count together.
 fn statistics(
     input: &Input<'_>,
     nat: &[NatPort],
@@ -191,20 +198,18 @@ fn statistics(
         room: u64::from(input.limits.rules),
         option: "--rules",
     };
-    let mut numbers = BTreeMap::new();
-    for rule in input.config.rules() {
-        let service = Service::named_by(input.config, rule);
-        let known = before.get(&service).map(|rule| rule.stats);
-        numbers.insert(service, known.or_else(|| free.next()).ok_or_else(no_room)?);
-    }
-    // Two rules may have been one.
-    let mut given: BTreeSet<u32> = numbers.values().copied().collect();
-    for ports in nat.chunk_by(|one, other| one.rule == other.rule) {
-        let known = ports.iter().filter_map(|port| before.get(&port.service)).map(|rule| rule.stats);
+    let rules = input.config.rules().iter().map(|rule| Service::of_rule(input.config, rule).collect());
+    let nat = nat.chunk_by(|one, other| one.rule == other.rule);
+    let nat = nat.map(|ports| ports.iter().map(|port| port.service).collect());
+    let (mut numbers, mut given) = (BTreeMap::new(), BTreeSet::new());
+    for services in rules.chain(nat) {
+        let services: Vec<Service> = services;
+        let known = services.iter().filter_map(|service| before.get(service)).map(|rule| rule.stats);
+        // Two rules may have been one.
         let known = known.into_iter().find(|number| !given.contains(number));
         let number = known.or_else(|| free.next()).ok_or_else(no_room)?;
         given.insert(number);
-        numbers.extend(ports.iter().map(|port| (port.service, number)));
+        numbers.extend(services.into_iter().map(|service| (service, number)));
     }
     Ok(numbers)
 }
@@ -217,15 +222,17 @@ fn keep_old_rings(rules: &BTreeMap<Service, Rule>, observed: &MapState, state: &
     }
 }
 
-/// The rules and their epoch: the one in force if they are the same, else the next that no rule
+/// The rules and their epoch: the one in force if they and their ranges are the same, else the next that no rule
 /// has. Rules that a broken apply has left behind never come into force that way.
 fn in_epoch(
     rules: BTreeMap<Service, Rule>,
     before: &BTreeMap<Service, Rule>,
+    lasts: &Lasts,
     input: &Input<'_>,
 ) -> Result<(u8, BTreeMap<RuleKey, Rule>), Refusal> {
     let [in_force, ..] = input.observed.root.epoch.to_le_bytes();
-    let epoch = if rules == *before { in_force } else { next_epoch(in_force, rules.len(), input)? };
+    let same = rules == *before && *lasts == ranges::in_force(input.observed);
+    let epoch = if same { in_force } else { next_epoch(in_force, rules.len(), input)? };
     let key = |service: Service| RuleKey {
         address: service.address,
         port: service.port,
@@ -237,7 +244,8 @@ fn in_epoch(
 
 fn next_epoch(in_force: u8, rules: usize, input: &Input<'_>) -> Result<u8, Refusal> {
     let there = &input.observed.rules;
-    let used: BTreeSet<u8> = there.keys().map(|key| key.epoch).collect();
+    let ranges = input.observed.ranges.keys().map(|ports| ports.key.epoch);
+    let used: BTreeSet<u8> = there.keys().map(|key| key.epoch).chain(ranges).collect();
     let needed = (there.len() + rules) as u64;
     let room = 2 * u64::from(input.limits.rules);
     let next = (1..=u8::MAX).map(|step| in_force.wrapping_add(step)).find(|epoch| !used.contains(epoch));

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::error::{Place, Report, quoted};
 use super::fields::At;
-use super::model::Protocol;
+use super::model::{Ports, Protocol};
+use super::ports::Taken;
 use super::raw::{RawBackend, RawConfig, RawFrontend, RawPool, RawRule};
 use super::references::Target;
 use super::words::Word;
@@ -97,89 +98,127 @@ pub(super) fn family(
     report.add(place, path, message);
 }
 
-/// S-RULE-2: frontend, protocol and port belong to one rule.
+/// S-RULE-2: frontend, protocol and port belong to one rule. A port comes before a range that has it, and a
+/// range before all ports.
 pub(super) fn frontend_ports(config: &RawConfig, targets: &[Target], report: &mut Report<'_>) {
-    let mut seen: HashMap<(usize, Protocol, u16), &RawRule> = HashMap::new();
-    for (rule, target) in config.rules.iter().zip(targets) {
-        let (Some(frontend), Some(protocol), Some(port)) = (target.frontend, rule.protocol, rule.port) else {
+    let mut taken = HashMap::<(usize, Protocol), Taken<&RawRule>>::new();
+    'rules: for (rule, target) in config.rules.iter().zip(targets) {
+        let (Some(frontend), Some(protocols), Some(At { place, value: ports })) =
+            (target.frontend, rule.protocols, rule.ports)
+        else {
             continue;
         };
-        let Some(first) = seen.get(&(frontend, protocol.value, port.value)) else {
-            seen.insert((frontend, protocol.value, port.value), rule);
-            continue;
-        };
-        let message = format!(
-            "rule {} serves {} {} of frontend {} already; write another port, or remove one of the two",
-            other(first, port.place, report),
-            protocol.value.word(),
-            port.value,
-            config.frontends.get(frontend).map_or_else(String::new, |frontend| named(frontend.name.as_ref())),
-        );
-        report.add(port.place, format!("rules[{}].port", rule.index), message);
+        for &protocol in protocols.value.each() {
+            let Err(first) = taken.entry((frontend, protocol)).or_default().take(ports, rule) else {
+                continue;
+            };
+            let shared = first.ports.map_or(ports.first(), |first| first.value.first().max(ports.first()));
+            let (what, cure) = match ports {
+                Ports::One(port) => (port.to_string(), "write another port"),
+                Ports::Range(_) => (shared.to_string(), "write other ports"),
+                Ports::All => ("all ports".to_owned(), "name the ports of one of them"),
+            };
+            let message = format!(
+                "rule {} serves {} {what} of frontend {} already; {cure}, or remove one of the two",
+                other(first, place, report),
+                protocol.word(),
+                config.frontends.get(frontend).map_or_else(String::new, |it| named(it.name.as_ref())),
+            );
+            report.add(place, format!("rules[{}].port", rule.index), message);
+            continue 'rules;
+        }
     }
 }
 
 /// S-RULE-3 and S-RULE-4: backend, protocol and backend port belong to one rule, or a reply could
-/// not be told from the reply of another.
+/// not be told from the reply of another. Two rules that give them the same frontend port may share them.
 pub(super) fn backend_ports(config: &RawConfig, targets: &[Target], report: &mut Report<'_>) {
     let shared = in_several_pools(&config.pools);
     // Only rules with the same protocol and backend port can meet; first those of one pool, then
     // those whose pools have a backend in common.
-    let mut by_pool: HashMap<(Protocol, u16, usize), &RawRule> = HashMap::new();
-    let mut by_backend: HashMap<(Protocol, u16, IpAddr), &RawRule> = HashMap::new();
-    for (rule, target) in config.rules.iter().zip(targets) {
-        let (Some(protocol), Some(port), Some(pool)) = (rule.protocol, rule.backend_port, target.pool) else {
+    let mut by_pool = HashMap::<(Protocol, usize), Taken<Sender<'_>>>::new();
+    let mut by_backend = HashMap::<(Protocol, IpAddr), Taken<Sender<'_>>>::new();
+    'rules: for (rule, target) in config.rules.iter().zip(targets) {
+        let (Some(protocols), Some(sender), Some(pool)) =
+            (rule.protocols, Sender::of(rule, target), target.pool)
+        else {
             continue;
         };
-        let (protocol, Some(members)) = (protocol.value, config.pools.get(pool)) else {
-            continue;
-        };
-        if let Some(first) = by_pool.get(&(protocol, port.value, pool)) {
-            let member = members.backends.iter().find_map(|backend| backend.address.as_ref());
-            let goal = match member {
-                Some(address) => SocketAddr::new(address.value, port.value).to_string(),
-                None => format!("port {}", port.value),
-            };
-            clash(rule, first, members, protocol, port, &goal, report);
-            continue;
-        }
-        by_pool.insert((protocol, port.value, pool), rule);
-        let addresses = members.backends.iter().filter_map(|backend| backend.address.as_ref());
-        let mut reported = false;
-        for At { value: address, .. } in addresses.filter(|address| shared.contains(&address.value)) {
-            match by_backend.get(&(protocol, port.value, *address)) {
-                None => {
-                    by_backend.insert((protocol, port.value, *address), rule);
+        let Some(members) = config.pools.get(pool) else { continue };
+        for &protocol in protocols.value.each() {
+            if let Err((port, first)) = sender.enter(by_pool.entry((protocol, pool)).or_default()) {
+                let member = members.backends.iter().find_map(|backend| backend.address.as_ref());
+                let goal = match member {
+                    Some(address) => SocketAddr::new(address.value, port).to_string(),
+                    None => format!("port {port}"),
+                };
+                clash(&sender, first, members, protocol, &goal, report);
+                continue 'rules;
+            }
+            let addresses = members.backends.iter().filter_map(|backend| backend.address.as_ref());
+            for At { value: address, .. } in addresses.filter(|address| shared.contains(&address.value)) {
+                if let Err((port, first)) = sender.enter(by_backend.entry((protocol, *address)).or_default())
+                {
+                    let goal = SocketAddr::new(*address, port).to_string();
+                    clash(&sender, first, members, protocol, &goal, report);
+                    continue 'rules;
                 }
-                Some(first) if !reported => {
-                    let goal = SocketAddr::new(*address, port.value).to_string();
-                    clash(rule, first, members, protocol, port, &goal, report);
-                    reported = true;
-                }
-                Some(_) => {}
             }
         }
     }
 }
 
+/// A rule with what its members' replies become.
+#[derive(Clone, Copy)]
+struct Sender<'r> {
+    rule: &'r RawRule,
+    backend_ports: At<Ports>,
+    frontend: Option<usize>,
+    /// From a port at the members to that of the frontend.
+    back: u16,
+}
+
+impl<'r> Sender<'r> {
+    fn of(rule: &'r RawRule, target: &Target) -> Option<Self> {
+        let backend_ports = rule.backend_ports()?;
+        let back = rule.ports?.value.first().wrapping_sub(backend_ports.value.first());
+        Some(Self { rule, backend_ports, frontend: target.frontend, back })
+    }
+
+    /// Takes the ports of a member, unless a reply from one of them could be of another rule: that port, and
+    /// the rule.
+    fn enter(self, taken: &mut Taken<Self>) -> Result<(), (u16, &'r RawRule)> {
+        let ports = self.backend_ports.value;
+        let alike = |other: &Self| (other.frontend, other.back) == (self.frontend, self.back);
+        let one_kind = |other: &Self| {
+            std::mem::discriminant(&other.backend_ports.value) == std::mem::discriminant(&ports)
+        };
+        if let Some((range, first)) =
+            taken.any(ports.range()).find(|(_, other)| one_kind(other) || !alike(other))
+        {
+            return Err((range.first.max(ports.first()), first.rule));
+        }
+        taken.take(ports, self).map_err(|first| (ports.first(), first.rule))
+    }
+}
+
 fn clash(
-    rule: &RawRule,
+    Sender { rule, backend_ports: At { place, .. }, .. }: &Sender<'_>,
     first: &RawRule,
     pool: &RawPool,
     protocol: Protocol,
-    port: At<u16>,
     goal: &str,
     report: &mut Report<'_>,
 ) {
     let message = format!(
         "rules {} and {} both send {} to {goal} (pool {}), where replies could not be told apart; \
          give one of them another backendPort or other backends",
-        other(first, port.place, report),
+        other(first, *place, report),
         named(rule.name.as_ref()),
         protocol.word(),
         named(pool.name.as_ref()),
     );
-    report.add(port.place, format!("rules[{}].backendPort", rule.index), message);
+    report.add(*place, format!("rules[{}].backendPort", rule.index), message);
 }
 
 /// Most addresses are in one pool, and rules of different pools cannot meet there.

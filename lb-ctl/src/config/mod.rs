@@ -12,6 +12,7 @@ mod fields;
 pub mod model;
 mod nat_rules;
 mod path;
+mod ports;
 mod priorities;
 mod raw;
 mod read;

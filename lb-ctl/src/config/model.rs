@@ -1,12 +1,12 @@
 //! The validated configuration. Only `validate` can build a [`Config`], and nothing can change one.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use lb_common::abi::Forwarding;
 
 use super::access::Access;
+pub use super::ports::{PortRange, Ports};
 
 /// A configuration in which every reference resolves and every statement can be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,14 @@ pub struct Config {
     pub(super) probes: Vec<Probe>,
     pub(super) rules: Vec<Rule>,
     pub(super) nat_rules: Vec<NatRule>,
+}
+
+impl Rule {
+    /// The ports at the members.
+    #[must_use]
+    pub fn backend_ports(&self) -> Ports {
+        self.ports.at(self.backend_port)
+    }
 }
 
 impl Config {
@@ -177,16 +185,17 @@ pub enum NoHealthyBackends {
     AllUp,
 }
 
-/// Traffic to one frontend port goes to one pool.
+/// Traffic to frontend ports goes to one pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     pub name: String,
     /// Index into [`Config::frontends`].
     pub frontend: usize,
-    pub protocol: Protocol,
-    pub port: u16,
+    pub protocols: Protocols,
+    pub ports: Ports,
     /// Index into [`Config::pools`].
     pub pool: usize,
+    /// Port at the members: of a range, that for its first port; 0 with all ports, each of which stays.
     pub backend_port: u16,
     /// Index into [`Config::probes`].
     pub probe: Option<usize>,
@@ -221,37 +230,7 @@ pub enum NatTarget {
     Pool(usize),
 }
 
-/// Ports from the first to the last, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PortRange {
-    pub first: u16,
-    /// Not less than `first`.
-    pub last: u16,
-}
-
-impl PortRange {
-    #[must_use]
-    pub fn contains(self, port: u16) -> bool {
-        (self.first..=self.last).contains(&port)
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn count(self) -> usize {
-        usize::from(self.last - self.first) + 1
-    }
-}
-
-impl fmt::Display for PortRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self { first, last } if first == last => write!(f, "{first}"),
-            Self { first, last } => write!(f, "{first}-{last}"),
-        }
-    }
-}
-
-/// The transport protocols of a NAT rule (S-NAT-9).
+/// The transport protocols of a rule (S-HA-1, S-NAT-9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocols {
     Tcp,

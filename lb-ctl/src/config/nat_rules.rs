@@ -1,22 +1,23 @@
 //! Inbound NAT rules: their keys, and what they must agree with.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::access::{Access, AppliesTo};
 use super::conflicts::{self, named, other};
 use super::error::{Place, Report, quoted};
 use super::fields::{At, Fields};
-use super::model::{NatRule, NatTarget, PortRange, Protocol, Protocols};
+use super::model::{NatRule, NatTarget, PortRange, Ports, Protocol, Protocols};
 use super::path::Path;
+use super::ports::{self, Taken};
 use super::priorities;
 use super::raw::{RawBackend, RawConfig, RawFrontend, RawNatRule, RawPool, RawRule};
 use super::read::{self, IDLE_TIMEOUT, IDLE_TIMEOUTS};
 use super::references::{NatReferences, Targets};
 use super::validate;
-use super::values::{name, off, port, ports, reference, word};
+use super::values::{name, off, port, reference, word};
 use super::words::Word as _;
-use super::yaml::Node;
+use super::yaml::{Node, Scalar};
 
 /// Reads one.
 pub(super) fn read(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>) -> RawNatRule {
@@ -25,7 +26,7 @@ pub(super) fn read(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut 
     let name = fields.required("name", "ssh-1", name);
     let frontend = fields.required("frontend", "web", reference);
     let protocols = fields.required("protocol", "tcp", |protocol| word(protocol, &[]));
-    let ports = fields.required("port", "50001", ports);
+    let ports = fields.required("port", "50001", range);
     fields.either("backend", "pool", "web/web-1");
     let backend = fields.optional("backend", reference);
     let pool = fields.optional("pool", reference);
@@ -62,6 +63,15 @@ pub(super) fn read(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut 
     });
     fields.finish();
     read
+}
+
+fn range(scalar: &Scalar<'_>) -> Result<PortRange, String> {
+    if scalar.text == "all" {
+        return Err(
+            "NAT rules are for ports that they name; write a port, or a range such as 50100-50199".to_owned()
+        );
+    }
+    ports::range(scalar)
 }
 
 /// That of a range has to be written: the range is of frontend ports.
@@ -127,38 +137,44 @@ fn enough_ports(rule: &RawNatRule, pool: &RawPool, members: &[RawBackend], repor
     report.add(place, format!("natRules[{}].port", rule.index), message);
 }
 
-/// S-RULE-2: rules and NAT rules share the ports of a frontend.
+/// S-RULE-2: rules and NAT rules share the ports of a frontend. A port of a NAT rule comes before a range or
+/// all ports of a rule as any other port does; but which ports of a NAT range are in use is a matter of the
+/// pool's members, and whose a port is must not be.
 fn frontend_ports(config: &RawConfig, targets: &Targets, report: &mut Report<'_>) {
-    let mut rules = HashMap::<(usize, Protocol), BTreeMap<u16, &RawRule>>::new();
+    let mut rules = HashMap::<(usize, Protocol), Taken<&RawRule>>::new();
     for (rule, target) in config.rules.iter().zip(&targets.rules) {
-        if let (Some(frontend), Some(protocol), Some(port)) = (target.frontend, rule.protocol, rule.port) {
-            rules.entry((frontend, protocol.value)).or_default().entry(port.value).or_insert(rule);
+        let (Some(frontend), Some(protocols), Some(ports)) = (target.frontend, rule.protocols, rule.ports)
+        else {
+            continue;
+        };
+        for &protocol in protocols.value.each() {
+            // Rules that overlap have their mistake already.
+            let _ = rules.entry((frontend, protocol)).or_default().take(ports.value, rule);
         }
     }
-    // By their first port; no two of them overlap.
-    let mut ranges = HashMap::<(usize, Protocol), BTreeMap<u16, (PortRange, &RawNatRule)>>::new();
+    let mut nat_rules = HashMap::<(usize, Protocol), Taken<&RawNatRule>>::new();
     'rules: for (rule, target) in config.nat_rules.iter().zip(&targets.nat_rules) {
         let (Some(frontend), Some(protocols), Some(At { place, value: ports })) =
             (target.frontend, rule.protocols, rule.ports)
         else {
             continue;
         };
+        let comes_first = |first: &RawRule| {
+            ports.count() == 1 && first.ports.is_some_and(|first| !matches!(first.value, Ports::One(_)))
+        };
         for &protocol in protocols.value.each() {
             let key = (frontend, protocol);
-            let rules = rules.get(&key).and_then(|rules| rules.range(ports.first..=ports.last).next());
-            let ranges = ranges.entry(key).or_default();
-            let before = ranges.range(..=ports.last).next_back().map(|(_, range)| range);
-            let taken = match (rules, before.filter(|(range, _)| range.last >= ports.first)) {
-                (Some((port, rule)), _) => (*port, format!("rule {}", other(rule, place, report))),
-                (None, Some((range, rule))) => {
-                    (range.first.max(ports.first), format!("NAT rule {}", other_nat(rule, place, report)))
-                }
-                (None, None) => {
-                    ranges.insert(ports.first, (ports, rule));
-                    continue;
-                }
+            let mut others = rules.get(&key).into_iter().flat_map(|rules| rules.any(ports));
+            let nat_rules = nat_rules.entry(key).or_default();
+            let (port, by) = if let Some((range, first)) = others.find(|(_, first)| !comes_first(first)) {
+                (range.first.max(ports.first), format!("rule {}", other(first, place, report)))
+            } else if let Some((range, first)) = nat_rules.any(ports).next() {
+                (range.first.max(ports.first), format!("NAT rule {}", other_nat(first, place, report)))
+            } else {
+                // Of any kind; none overlaps another.
+                let _ = nat_rules.take(ports.into(), rule);
+                continue;
             };
-            let (port, by) = taken;
             let message = format!(
                 "{by} serves {} {port} of frontend {} already; write other ports, or remove one of the two",
                 protocol.word(),
@@ -173,10 +189,15 @@ fn frontend_ports(config: &RawConfig, targets: &Targets, report: &mut Report<'_>
 /// S-RULE-4: backend, protocol and backend port belong to one rule of any kind, or a reply could not
 /// be told from the reply of another.
 fn backend_ports(config: &RawConfig, targets: &Targets, report: &mut Report<'_>) {
-    let mut by_pool = HashMap::<(Protocol, u16, usize), &RawRule>::new();
+    let mut by_pool = HashMap::<(Protocol, usize), Taken<&RawRule>>::new();
     for (rule, target) in config.rules.iter().zip(&targets.rules) {
-        if let (Some(protocol), Some(port), Some(pool)) = (rule.protocol, rule.backend_port, target.pool) {
-            by_pool.entry((protocol.value, port.value, pool)).or_insert(rule);
+        let (Some(protocols), Some(ports), Some(pool)) = (rule.protocols, rule.backend_ports(), target.pool)
+        else {
+            continue;
+        };
+        for &protocol in protocols.value.each() {
+            // Rules that overlap have their mistake already.
+            let _ = by_pool.entry((protocol, pool)).or_default().take(ports.value, rule);
         }
     }
     let mut pools = HashMap::<IpAddr, Vec<usize>>::new();
@@ -197,9 +218,11 @@ fn backend_ports(config: &RawConfig, targets: &Targets, report: &mut Report<'_>)
         });
         for (protocol, address) in goals {
             let of_address = pools.get(&address).map_or(&[][..], Vec::as_slice);
-            let by_rule = of_address.iter().find_map(|&pool| by_pool.get(&(protocol, port.value, pool)));
+            let goal = PortRange::one(port.value);
+            let by_rule =
+                of_address.iter().find_map(|&pool| by_pool.get(&(protocol, pool))?.any(goal).next());
             let first = match (by_rule, by_member.get(&(protocol, port.value, address))) {
-                (Some(first), _) => format!("rule {}", other(first, port.place, report)),
+                (Some((_, first)), _) => format!("rule {}", other(first, port.place, report)),
                 (None, Some(first)) => format!("NAT rule {}", other_nat(first, port.place, report)),
                 (None, None) => {
                     by_member.insert((protocol, port.value, address), rule);

@@ -11,7 +11,7 @@ use super::access::{AppliesTo, Entry};
 use super::error::Place;
 use super::fields::At;
 use super::model::{
-    AdminState, Check, Distribution, NoHealthyBackends, PortRange, Protocol, Protocols, XdpMode,
+    AdminState, Check, Distribution, NoHealthyBackends, PortRange, Ports, Protocols, XdpMode,
 };
 
 /// Several sources as if they were one: their lists one after the other.
@@ -81,10 +81,10 @@ pub(super) struct RawRule {
     pub(super) index: usize,
     pub(super) name: Option<At<String>>,
     pub(super) frontend: Option<At<String>>,
-    pub(super) protocol: Option<At<Protocol>>,
-    pub(super) port: Option<At<u16>>,
+    pub(super) protocols: Option<At<Protocols>>,
+    pub(super) ports: Option<At<Ports>>,
     pub(super) pool: Option<At<String>>,
-    /// As written, else the same as `port`.
+    /// The first, as written, else the same as that of `ports`.
     pub(super) backend_port: Option<At<u16>>,
     pub(super) probe: Option<At<String>>,
     /// `None`: the probe's.
@@ -94,6 +94,14 @@ pub(super) struct RawRule {
     pub(super) access: Vec<RawEntry>,
     /// `None`: the default.
     pub(super) access_applies_to: Option<At<AppliesTo>>,
+}
+
+impl RawRule {
+    /// The ports at the members.
+    pub(super) fn backend_ports(&self) -> Option<At<Ports>> {
+        let At { place, value } = self.backend_port?;
+        Some(At { place, value: self.ports?.value.at(value) })
+    }
 }
 
 #[derive(Debug)]

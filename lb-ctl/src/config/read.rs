@@ -12,6 +12,7 @@ use super::fields::{At, Fields};
 use super::model::Check;
 use super::nat_rules;
 use super::path::Path;
+use super::ports::{self, Ports};
 use super::raw::{RawBackend, RawConfig, RawEntry, RawFrontend, RawInterface, RawPool, RawProbe, RawRule};
 use super::values::{address, choice, http_path, interface, name, off, port, prefix, reference, whole, word};
 use super::yaml::{self, Node, Scalar};
@@ -200,16 +201,15 @@ fn rule(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
     let mut fields = Fields::of(node, path, example, report);
     let name = fields.required("name", "http", name);
     let frontend = fields.required("frontend", "web", reference);
-    let protocol = fields.required("protocol", "tcp", |protocol| word(protocol, &["all"]));
-    let front_port = fields.required("port", "80", port);
-    let backend_port =
-        if fields.has("backendPort") { fields.optional("backendPort", port) } else { front_port };
+    let protocols = fields.required("protocol", "tcp", |protocol| word(protocol, &[]));
+    let ports = fields.required("port", "80", ports::ports);
+    let backend_port = backend_port(&mut fields, ports);
     let read = RawRule {
         index,
         name,
         frontend,
-        protocol,
-        port: front_port,
+        protocols,
+        ports,
         pool: fields.required("pool", "web", reference),
         backend_port,
         probe: fields.optional("probe", reference),
@@ -228,6 +228,28 @@ fn rule(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
     fields.later("backendInitiates", "connections that backends open from service ports are");
     fields.finish();
     read
+}
+
+/// The first port at the members. A range keeps its size, and all ports stay what they are.
+fn backend_port(fields: &mut Fields<'_, '_, '_>, ports: Option<At<Ports>>) -> Option<At<u16>> {
+    let same = ports.map(|ports| At { place: ports.place, value: ports.value.first() });
+    if !fields.has("backendPort") {
+        return same;
+    }
+    match ports.map(At::into_value) {
+        None | Some(Ports::One(_)) => fields.optional("backendPort", port),
+        Some(Ports::Range(ports)) => fields.optional("backendPort", |text| match ports::range(text)? {
+            range if range.count() == ports.count() => Ok(range.first),
+            range => Err(format!(
+                "{range} and the ports {ports} are not equally many: {} and {}; a range is moved as a whole",
+                range.count(),
+                ports.count()
+            )),
+        }),
+        Some(Ports::All) => fields.optional("backendPort", |_| {
+            Err("with all ports each stays what it is; remove the key".to_owned())
+        }),
+    }
 }
 
 pub(super) fn access(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>) -> RawEntry {

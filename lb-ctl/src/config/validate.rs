@@ -7,7 +7,7 @@ use super::access::{Access, AppliesTo};
 use super::conflicts;
 use super::error::Report;
 use super::fields::At;
-use super::model::{Backend, Config, Frontend, Interface, Pool, Probe, Protocol, Rule};
+use super::model::{Backend, Config, Frontend, Interface, Pool, Probe, Protocols, Rule};
 use super::nat_rules;
 use super::priorities;
 use super::raw::{RawBackend, RawConfig, RawEntry, RawPool, RawProbe, RawRule};
@@ -33,7 +33,7 @@ impl RawConfig {
         conflicts::backend_ports(&self, &targets.rules, report);
         nat_rules::check(&self, &targets, report);
         for rule in &self.rules {
-            let udp = rule.protocol.is_some_and(|protocol| protocol.value == Protocol::Udp);
+            let udp = rule.protocols.is_some_and(|protocols| protocols.value == Protocols::Udp);
             let path = format!("rules[{}]", rule.index);
             access(&rule.access, rule.access_applies_to, udp, &path, report);
         }
@@ -89,8 +89,8 @@ fn build(raw: RawConfig, targets: Targets) -> Config {
         Some(Rule {
             name: rule.name?.value,
             frontend: target.frontend?,
-            protocol: rule.protocol?.value,
-            port: rule.port?.value,
+            protocols: rule.protocols?.value,
+            ports: rule.ports?.value,
             pool: target.pool?,
             backend_port: rule.backend_port?.value,
             probe: target.probe,

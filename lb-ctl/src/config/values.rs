@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use super::error::quoted;
-use super::model::{PortRange, Prefix};
+use super::model::Prefix;
 use super::suggest::did_you_mean;
 use super::words::Word;
 use super::yaml::Scalar;
@@ -108,48 +108,19 @@ pub(super) fn whole(scalar: &Scalar<'_>, range: RangeInclusive<u32>) -> Result<u
     }
 }
 
-/// One port. Ranges and `all` belong to a later version.
+/// One port.
 pub(super) fn port(scalar: &Scalar<'_>) -> Result<u16, String> {
     let text = &*scalar.text;
-    if text == "all" {
-        return Err("\"all\" (HA ports) is not available in this version; write one port".to_owned());
-    }
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if text.split_once('-').is_some_and(|(from, to)| is_number(from.trim_end()) && is_number(to.trim_start()))
-    {
-        return Err(format!("the range {} is not available in this version; write one port", quoted(text)));
+    let is_range = |(from, to): (&str, &str)| is_number(from.trim_end()) && is_number(to.trim_start());
+    if text == "all" || text.split_once('-').is_some_and(is_range) {
+        return Err(format!("{} is more than one port; write one", quoted(text)));
     }
     if text == "0" && scalar.plain {
         return Err("no service listens on port 0; write 1 to 65535".to_owned());
     }
     let number = whole(scalar, 1..=u32::from(u16::MAX))?;
     u16::try_from(number).map_err(|_| format!("{number} is no port"))
-}
-
-/// One port, or a range of them.
-pub(super) fn ports(scalar: &Scalar<'_>) -> Result<PortRange, String> {
-    let part = |text: &str| {
-        let text = text.trim().to_owned().into();
-        // A range is text in JSON.
-        port(&Scalar { text, plain: true })
-    };
-    if scalar.text == "all" {
-        return Err(
-            "NAT rules are for ports that they name; write a port, or a range such as 50100-50199".to_owned()
-        );
-    }
-    let ends = scalar.text.split_once('-').filter(|(first, last)| !first.is_empty() && !last.is_empty());
-    let Some((first, last)) = ends else {
-        return port(scalar).map(|port| PortRange { first: port, last: port });
-    };
-    let (first, last) = (part(first)?, part(last)?);
-    if first > last {
-        return Err(format!(
-            "the range {} ends before it begins; write {last}-{first}",
-            quoted(&scalar.text)
-        ));
-    }
-    Ok(PortRange { first, last })
 }
 
 /// An address that a host can have.

@@ -58,17 +58,23 @@ fn parted(config: &Config) -> Vec<String> {
     let parting = |rule: &&Rule| rule.distribution == Distribution::SourceIpProtocol;
     for rule in config.rules().iter().filter(parting) {
         let pair = firsts.entry((rule.frontend, rule.pool)).or_default();
-        match rule.protocol {
-            Protocol::Tcp => pair[0].get_or_insert(rule),
-            Protocol::Udp => pair[1].get_or_insert(rule),
-        };
+        for protocol in rule.protocols.each() {
+            match protocol {
+                Protocol::Tcp => pair[0].get_or_insert(rule),
+                Protocol::Udp => pair[1].get_or_insert(rule),
+            };
+        }
     }
     let told = |pair: &[Option<&Rule>; 2]| {
         let [Some(tcp), Some(udp)] = pair else { return None };
+        let (rules, there) = if tcp.name == udp.name {
+            (format!("rule {}", tcp.name), "")
+        } else {
+            (format!("rules {} and {}", tcp.name, udp.name), " in both")
+        };
         Some(format!(
-            "rules {} and {}: source-ip-protocol may send the TCP and the UDP of one client to different \
-             backends; write \"distribution: source-ip\" in both if they belong together",
-            tcp.name, udp.name
+            "{rules}: source-ip-protocol may send the TCP and the UDP of one client to different backends; \
+             write \"distribution: source-ip\"{there} if they belong together"
         ))
     };
     firsts.values().filter_map(told).collect()

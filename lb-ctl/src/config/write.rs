@@ -7,7 +7,9 @@ use serde::{Serialize, Serializer};
 
 use super::access::Entry;
 use super::duration::show;
-use super::model::{Backend, Check, Config, Frontend, Interface, NatRule, NatTarget, Pool, Probe, Rule};
+use super::model::{
+    self, Backend, Check, Config, Frontend, Interface, NatRule, NatTarget, Pool, Probe, Rule,
+};
 use super::words::Word;
 
 impl Serialize for Config {
@@ -134,9 +136,11 @@ struct RuleKeys<'c> {
     name: &'c str,
     frontend: &'c str,
     protocol: &'static str,
-    port: u16,
+    port: Ports,
     pool: &'c str,
-    backend_port: u16,
+    /// Absent with all ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend_port: Option<Ports>,
     #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<&'c str>,
     no_healthy_backends: &'static str,
@@ -154,10 +158,10 @@ fn rule<'c>(config: &'c Config, rule: &'c Rule) -> RuleKeys<'c> {
     RuleKeys {
         name: &rule.name,
         frontend: &config.frontend_of(rule).name,
-        protocol: rule.protocol.word(),
-        port: rule.port,
+        protocol: rule.protocols.word(),
+        port: rule.ports.into(),
         pool: &config.pool_of(rule).name,
-        backend_port: rule.backend_port,
+        backend_port: (rule.ports != model::Ports::All).then(|| rule.backend_ports().into()),
         probe: config.probe_of(rule).map(|probe| probe.name.as_str()),
         no_healthy_backends: rule.no_healthy_backends.word(),
         distribution: rule.distribution.word(),
@@ -190,12 +194,21 @@ struct NatRuleKeys<'c> {
     access_applies_to: &'static str,
 }
 
-/// A number, or text for a range.
+/// A number, or text for a range or all.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Ports {
     One(u16),
-    Range(String),
+    More(String),
+}
+
+impl From<model::Ports> for Ports {
+    fn from(ports: model::Ports) -> Self {
+        match ports {
+            model::Ports::One(port) => Self::One(port),
+            model::Ports::Range(_) | model::Ports::All => Self::More(ports.to_string()),
+        }
+    }
 }
 
 fn nat_rule<'c>(config: &'c Config, rule: &'c NatRule) -> NatRuleKeys<'c> {
@@ -210,10 +223,7 @@ fn nat_rule<'c>(config: &'c Config, rule: &'c NatRule) -> NatRuleKeys<'c> {
         name: &rule.name,
         frontend: &config.frontends()[rule.frontend].name,
         protocol: rule.protocols.word(),
-        port: match rule.ports.count() {
-            1 => Ports::One(rule.ports.first),
-            _ => Ports::Range(rule.ports.to_string()),
-        },
+        port: model::Ports::from(rule.ports).into(),
         backend,
         pool,
         backend_port: rule.backend_port,

@@ -158,6 +158,8 @@ impl Memory {
             }
             Change::Sieve(words) => self.sieve.clone_from(words),
             Change::Rule(key, rule) => put(&mut state.rules, *key, *rule),
+            Change::Range(ports, range) => put(&mut state.ranges, *ports, *range),
+            Change::ReverseRange(ports, range) => put(&mut state.reverse_ranges, *ports, *range),
             Change::Address(address, flags) => put(&mut state.addresses, *address, *flags),
             Change::Access(entry, verdict) => put(&mut state.access, *entry, *verdict),
             Change::Ring(base, ring) => {

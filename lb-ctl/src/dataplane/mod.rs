@@ -14,11 +14,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lb_common::abi::sieve;
-use lb_common::abi::{AddressFlags, Counter, FlowWord, Owner, ReverseKey, Root, RouteTable, Rule, RuleStats};
+use lb_common::abi::{
+    AddressFlags, Counter, FlowWord, Owner, Range, ReverseKey, Root, RouteTable, Rule, RuleStats,
+};
 use lb_common::units::MemberId;
 
 use crate::config::model::XdpMode;
-use crate::state::{AccessEntry, FlowKey, MapState, Member, Reverse, RuleKey};
+use crate::state::{AccessEntry, FlowKey, MapState, Member, PortPrefix, Reverse, RuleKey};
 
 /// One write. `None` deletes; deleting what is not there is no error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub enum Change {
     Root(Root),
     Sieve(Box<[u64; sieve::WORDS]>),
     Rule(RuleKey, Option<Rule>),
+    /// Some ports of a range.
+    Range(PortPrefix<IpAddr>, Option<Range>),
     Address(IpAddr, Option<AddressFlags>),
     /// A prefix of an access list and its verdict.
     Access(AccessEntry, Option<u32>),
@@ -38,6 +42,8 @@ pub enum Change {
     Member(MemberId, Option<Member>),
     Owner(IpAddr, Option<Owner>),
     Reverse(ReverseKey, Option<Reverse>),
+    /// Some ports of a range, at members.
+    ReverseRange(PortPrefix<u32>, Option<Range>),
     /// The table of routes that is not in force, since before the last [`Dataplane::quiesce`].
     Routes(usize, Box<RouteTable>),
     /// Begins the statistics of a number anew.
@@ -53,6 +59,19 @@ impl fmt::Display for Change {
             Self::Rule(key, _) => {
                 let (port, protocol, epoch) = (key.port.get(), key.protocol, key.epoch);
                 write!(f, "rule {} port {port}, protocol {protocol}, epoch {epoch}", key.address)
+            }
+            Self::Range(PortPrefix { key, length }, _) => {
+                let (port, protocol, epoch) = (key.port.get(), key.protocol, key.epoch);
+                write!(f, "range {} ports {port}/{length}, protocol {protocol}, epoch {epoch}", key.of)
+            }
+            Self::ReverseRange(PortPrefix { key, length }, _) => {
+                write!(
+                    f,
+                    "range of group {}, ports {}/{length}, protocol {}",
+                    key.of,
+                    key.port.get(),
+                    key.protocol
+                )
             }
             Self::Address(address, _) => write!(f, "address {address}"),
             Self::Access(entry, _) => {

@@ -3,13 +3,13 @@
 mod nat;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use lb_common::units::MemberId;
 
 use crate::compile::Service;
 use crate::config::access::Access;
-use crate::config::model::{Config, Pool, Rule};
+use crate::config::model::{Config, Pool, Ports, Rule};
 use crate::state::MapState;
 
 /// One line for each thing that changed from one configuration to the next.
@@ -170,12 +170,19 @@ fn describe(config: &Config, rule: &Rule) -> String {
     let probe = config.probe_of(rule).map_or("no probe".to_owned(), |probe| format!("probe {}", probe.name));
     format!(
         "{} {} to pool {} port {}, {}, {probe}, {access}",
-        rule.protocol,
-        SocketAddr::new(config.frontend_of(rule).address, rule.port),
+        rule.protocols,
+        socket(config.frontend_of(rule).address, rule.ports),
         config.pool_of(rule).name,
-        rule.backend_port,
+        rule.backend_ports(),
         rule.distribution,
     )
+}
+
+fn socket(address: IpAddr, ports: Ports) -> String {
+    match address {
+        IpAddr::V4(address) => format!("{address}:{ports}"),
+        IpAddr::V6(address) => format!("[{address}]:{ports}"),
+    }
 }
 
 /// How much of each rule's ring changed its member, and how long old connections are carried.
@@ -183,8 +190,10 @@ fn moved(old_maps: &MapState, config: &Config, maps: &MapState, lines: &mut Vec<
     let before = super::core::in_force(old_maps);
     let after = super::core::in_force(maps);
     for rule in config.rules() {
-        let service = Service::named_by(config, rule);
-        let (Some(before), Some(after)) = (before.get(&service), after.get(&service)) else { continue };
+        // Both protocols of a rule have one view.
+        let mut services = Service::of_rule(config, rule);
+        let both = services.find_map(|service| Some((before.get(&service)?, after.get(&service)?)));
+        let Some((before, after)) = both else { continue };
         let same = (before.current.ring_base, before.current.port, before.current.mode)
             == (after.current.ring_base, after.current.port, after.current.mode);
         if same || after.old.present == 0 {

@@ -239,7 +239,9 @@ impl Core {
         let lengths: BTreeMap<Service, Duration> = config
             .rules()
             .iter()
-            .map(|rule| (Service::named_by(config, rule), config.pool_of(rule).transition))
+            .flat_map(|rule| {
+                Service::of_rule(config, rule).map(|service| (service, config.pool_of(rule).transition))
+            })
             .collect();
         for (&service, now_in_force) in rules.iter().filter(|(_, rule)| rule.old.present != 0) {
             let of_nat = || Some(config.pool_of_nat(nat.serving(service)?.1).transition);
@@ -330,7 +332,7 @@ fn inherit(config: &Config, known: &HashMap<ProbeKey, bool>, observed: &MapState
     let mut healthy = HashMap::<ProbeKey, Option<bool>>::new();
     for rule in config.rules() {
         let Some(probe) = config.probe_of(rule) else { continue };
-        let in_force = rules.get(&Service::named_by(config, rule));
+        let in_force = Service::of_rule(config, rule).find_map(|service| rules.get(&service));
         let pool = config.pool_of(rule);
         for backend in &pool.backends {
             let probed = backend.admin_state == AdminState::None && backend.weight > 0;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use lb_common::abi::FlowWord;
 use lb_common::track;
-use lb_common::units::{MemberId, Target, Tick};
+use lb_common::units::{MemberId, Port, Target, Tick};
 
-use crate::compile::Service;
+use crate::compile::{Ranges, Service};
 use crate::dataplane::{Dataplane, Error, FlowTable};
 use crate::state::{FlowKey, MapState};
 use crate::units;
@@ -26,6 +26,7 @@ pub(super) struct Census {
 /// How long exceptions live, by the service that they came for.
 struct Lives {
     services: BTreeMap<Service, u32>,
+    ranges: Ranges,
     longest: u32,
 }
 
@@ -34,17 +35,29 @@ impl Lives {
         let services: BTreeMap<_, _> =
             state.rules_in_force().map(|(key, rule)| (Service::of(key), rule.life)).collect();
         let longest = services.values().copied().max().unwrap_or(0);
-        Self { services, longest }
+        Self { services, ranges: Ranges::of(state), longest }
     }
 
     fn of_entry(&self, key: &FlowKey, word: FlowWord, state: &MapState) -> u32 {
-        let rule = self.services.get(&service(key)).copied().unwrap_or(self.longest);
+        let rule = self.services.get(&self.service(key)).copied().unwrap_or(self.longest);
         track::life(word, rule, &state.root)
     }
-}
 
-fn service(key: &FlowKey) -> Service {
-    Service { address: key.local, port: key.local_port, protocol: key.protocol }
+    /// What a flow came for: the port, else the range that it is in, else all ports, as packets find it.
+    fn service(&self, key: &FlowKey) -> Service {
+        let exact = Service { address: key.local, port: key.local_port, protocol: key.protocol };
+        let all = Service { port: Port::default(), ..exact };
+        let there = |service: &Service| self.services.contains_key(service);
+        let wider = || self.ranges.serving(exact).or_else(|| Some(all).filter(there));
+        if there(&exact) { exact } else { wider().unwrap_or(exact) }
+    }
+
+    /// The same, and where it goes, as if it had come for the first port.
+    fn first(&self, key: &FlowKey, target: Target) -> (Service, Target) {
+        let service = self.service(key);
+        let behind = key.local_port.behind(service.port);
+        (service, Target { port: target.port.plus(behind.wrapping_neg()), ..target })
+    }
 }
 
 fn now(dataplane: &dyn Dataplane, state: &MapState) -> Result<Tick, Error> {
@@ -58,10 +71,10 @@ pub(super) fn carried(
     dataplane: &dyn Dataplane,
     state: &MapState,
 ) -> Result<BTreeSet<(Service, Target)>, Error> {
-    let mut carried = BTreeSet::new();
+    let (mut carried, lives) = (BTreeSet::new(), Lives::of(state));
     each_alive(dataplane, state, |_, key, word| {
         if word.target().member != MemberId::NONE {
-            carried.insert((service(key), word.target()));
+            carried.insert(lives.first(key, word.target()));
         }
     })?;
     Ok(carried)

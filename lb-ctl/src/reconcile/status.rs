@@ -13,7 +13,7 @@ use super::{Options, host, nat};
 use crate::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Transition};
 use crate::compile::{self, Accepting, Service};
 use crate::config::access::Access;
-use crate::config::model::{self, Config, Protocol};
+use crate::config::model::{self, Config};
 use crate::dataplane::{Attachment, Counters};
 use crate::health::{Health, ProbeKey, Report};
 use crate::neighbours::Snapshot;
@@ -102,8 +102,9 @@ impl Sources<'_> {
         let in_force = in_force(self.core.observed());
         let mut rules = Vec::new();
         for rule in config.rules() {
-            let service = Service::named_by(config, rule);
-            let number = in_force.get(&service).map_or(0, |rule| rule.stats);
+            let services: Vec<Service> = Service::of_rule(config, rule).collect();
+            let number =
+                services.iter().find_map(|service| in_force.get(service)).map_or(0, |rule| rule.stats);
             let stats = self.core.dataplane().rule_stats(number).unwrap_or_else(|error| {
                 warnings.push(error.to_string());
                 lb_common::abi::RuleStats::default()
@@ -112,11 +113,11 @@ impl Sources<'_> {
             let accepting = compile::accepting(config, rule, self.core.healthy());
             rules.push(Rule {
                 name: rule.name.clone(),
-                protocol: protocol(rule.protocol).to_owned(),
+                protocol: rule.protocols.to_string(),
                 address: config.frontend_of(rule).address,
-                port: rule.port,
+                ports: rule.ports.to_string(),
                 pool: config.pool_of(rule).name.clone(),
-                backend_port: rule.backend_port,
+                backend_ports: rule.backend_ports().to_string(),
                 distribution: rule.distribution.to_string(),
                 access: access(&rule.access).to_owned(),
                 members: accepting.len(),
@@ -126,7 +127,7 @@ impl Sources<'_> {
                 opened: stats.opened,
                 opened_per_second: rate.opened,
                 packets_per_second: rate.packets,
-                transition: transition(self.core, service),
+                transition: services.iter().find_map(|service| transition(self.core, *service)),
             });
         }
         rules
@@ -240,13 +241,6 @@ fn reasons(counters: &Counters) -> BTreeMap<String, Packets> {
 fn events(counters: &Counters) -> BTreeMap<String, u64> {
     let counted = Event::ALL.iter().zip(&counters.events).filter(|(_, count)| **count > 0);
     counted.map(|(event, count)| (format!("{event:?}"), *count)).collect()
-}
-
-pub(super) fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    }
 }
 
 pub(super) fn access(access: &Access) -> &'static str {

@@ -7,14 +7,14 @@ use lb_ctl::cli::{View, render};
 
 const PLAIN: View = View { colours: false, width: None };
 
-fn rule(name: &str, protocol: &str, port: u16) -> Rule {
+fn rule(name: &str, protocol: &str, ports: &str) -> Rule {
     Rule {
         name: name.to_owned(),
         protocol: protocol.to_owned(),
         address: [203, 0, 113, 10].into(),
-        port,
+        ports: ports.to_owned(),
         pool: "web".to_owned(),
-        backend_port: 8080,
+        backend_ports: "8080".to_owned(),
         distribution: "5-tuple".to_owned(),
         access: "open".to_owned(),
         members: 3,
@@ -67,7 +67,7 @@ fn nat(name: &str, member: Option<&str>, [used, held, room]: [usize; 3]) -> NatR
 /// A load balancer in the middle of everything.
 pub(crate) fn busy() -> Status {
     let moving = Transition { seconds_left: 8_090, prolonged: 2 };
-    let closed = Rule { access: "closed".to_owned(), opened_per_second: 0.0, ..rule("dns", "udp", 8080) };
+    let closed = Rule { access: "closed".to_owned(), opened_per_second: 0.0, ..rule("dns", "udp", "8080") };
     let mut unprobed = member("web-3", 13, "down", "admin state down");
     (unprobed.probe, unprobed.since_seconds, unprobed.opened) = (None, None, 7);
     "no route".clone_into(&mut unprobed.next_hop);
@@ -81,7 +81,7 @@ pub(crate) fn busy() -> Status {
             Interface { name: "eth0".to_owned(), ifindex: 2, mode: "native".to_owned() },
             Interface { name: "eth1".to_owned(), ifindex: 3, mode: "generic".to_owned() },
         ],
-        rules: vec![Rule { transition: Some(moving), ..rule("http", "tcp", 80) }, closed],
+        rules: vec![Rule { transition: Some(moving), ..rule("http", "tcp", "80") }, closed],
         nat_rules: vec![nat("rdp", Some("web-1"), [1, 0, 1]), nat("ssh", None, [3, 2, 100])],
         members: vec![
             member("web-1", 11, "up", "HTTP 200"),

@@ -14,6 +14,8 @@ pub(crate) struct Rule {
     pub(crate) port: u16,
     pub(crate) pool: usize,
     pub(crate) backend_port: u16,
+    /// Both of the ports, here and there.
+    pub(crate) range: bool,
     pub(crate) probed: bool,
     pub(crate) all_up: bool,
     pub(crate) by_source: bool,
@@ -87,13 +89,21 @@ fn pool() -> impl Strategy<Value = Pool> {
 fn rule() -> impl Strategy<Value = Rule> {
     let access = prop_oneof![4 => Just(Some(0)), 1 => Just(None), 3 => (1..ACCESS.len()).prop_map(Some)];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (any::<u8>(), 0..PORTS.len(), any::<usize>(), 0..BACKEND_PORTS.len(), flags, access).prop_map(
-        |(frontend, port, pool, backend_port, (udp, probed, all_up, by_source, new_flows), access)| Rule {
+    let ports = (0..PORTS.len(), 0..BACKEND_PORTS.len(), prop::bool::weighted(0.3));
+    (any::<u8>(), ports, any::<usize>(), flags, access).prop_map(
+        |(
+            frontend,
+            (port, backend_port, range),
+            pool,
+            (udp, probed, all_up, by_source, new_flows),
+            access,
+        )| Rule {
             frontend,
             udp: udp && probed,
             port: PORTS[port],
             pool,
             backend_port: BACKEND_PORTS[backend_port],
+            range,
             probed,
             all_up,
             by_source,
@@ -114,9 +124,14 @@ impl File {
                 one == other || !members(one).is_disjoint(&members(other))
             };
             let conflict = kept.iter().any(|other| {
+                let one_kind = other.range == rule.range;
+                let alike = (other.frontend, other.back()) == (rule.frontend, rule.back());
+                let meet = |one: u16, another: u16| other.range || rule.range || one == another;
                 other.udp == rule.udp
-                    && ((other.frontend, other.port) == (rule.frontend, rule.port)
-                        || other.backend_port == rule.backend_port && shares(other.pool, rule.pool))
+                    && (one_kind && other.frontend == rule.frontend && meet(other.port, rule.port)
+                        || meet(other.backend_port, rule.backend_port)
+                            && shares(other.pool, rule.pool)
+                            && (one_kind || !alike))
             });
             if !conflict {
                 kept.push(rule);
@@ -170,6 +185,11 @@ impl Pool {
 }
 
 impl Rule {
+    /// From a port at the members to the frontend's.
+    fn back(&self) -> u16 {
+        if self.range { BACKEND_PORTS[0] - PORTS[0] } else { self.backend_port - self.port }
+    }
+
     fn text(&self, index: usize) -> String {
         let protocol = if self.udp { "udp" } else { "tcp" };
         let probe = match (self.probed, self.all_up) {
@@ -183,7 +203,13 @@ impl Rule {
             Some(list) => format!(", access: [{}]", ACCESS[list]),
         };
         let applies = if self.new_flows { ", accessAppliesTo: new-flows" } else { "" };
-        let Self { frontend, port, pool, backend_port, .. } = self;
+        let Self { frontend, pool, .. } = self;
+        let (port, backend_port) = if self.range {
+            let [[first, last], [first_back, last_back]] = [PORTS, BACKEND_PORTS];
+            (format!("{first}-{last}"), format!("{first_back}-{last_back}"))
+        } else {
+            (self.port.to_string(), self.backend_port.to_string())
+        };
         format!(
             "  - {{ name: r{index}, frontend: f{frontend}, protocol: {protocol}, port: {port}, pool: p{pool}, backendPort: {backend_port}{probe}{mode}{access}{applies} }}\n"
         )

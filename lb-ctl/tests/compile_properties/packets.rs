@@ -1,9 +1,9 @@
 //! Sample packets through the native pipeline, over maps in the middle of a plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use lb_common::abi::{AddressFlags, access};
+use lb_common::abi::{AddressFlags, Range, RangeKey, access};
 use lb_common::outcome::NextHop;
 use lb_common::parse::TcpFlags;
 use lb_common::pipeline;
@@ -11,10 +11,10 @@ use lb_common::reason::{Action, Reason};
 use lb_common::tables::Route;
 use lb_common::testkit::frame::{tcp, udp};
 use lb_common::testkit::{Bytes, Flows, Frame, Memory, WhenFull};
-use lb_ctl::compile::Service;
+use lb_ctl::compile::{Ranges, Service};
 use lb_ctl::dataplane::Change;
 use lb_ctl::plan;
-use lb_ctl::state::{FamilyState, MapState};
+use lb_ctl::state::{FamilyState, MapState, PortPrefix};
 
 use super::files::{BACKEND_PORTS, FRONTENDS, MEMBERS, PORTS};
 
@@ -50,6 +50,8 @@ impl Walk {
             | Change::Member(..)
             | Change::Owner(..)
             | Change::Reverse(..)
+            | Change::Range(..)
+            | Change::ReverseRange(..)
             | Change::Routes(..) => {
                 plan::apply(&mut self.maps, change);
                 self.copy();
@@ -58,11 +60,14 @@ impl Walk {
     }
 
     fn copy(&mut self) {
-        let FamilyState { rules, addresses, access, members, owners, reverse } = self.maps.of_family();
+        let FamilyState { rules, ranges, addresses, access, members, owners, reverse } =
+            self.maps.of_family();
         let v4 = &mut self.memory.v4;
         (v4.rules, v4.addresses, v4.access) = (rules, addresses, access);
         (v4.members, v4.owners, v4.reverse) = (members, owners, reverse);
         v4.compiled = self.maps.routes;
+        v4.ranges = prefixes(&ranges);
+        self.memory.reverse_ranges = prefixes(&self.maps.reverse_ranges);
         self.memory.root = self.maps.root;
         self.memory.health.clone_from(&self.maps.health);
     }
@@ -77,6 +82,10 @@ impl Walk {
     }
 }
 
+fn prefixes<O: Copy>(ranges: &BTreeMap<PortPrefix<O>, Range>) -> Vec<(RangeKey<O>, u8, Range)> {
+    ranges.iter().map(|(PortPrefix { key, length }, range)| (*key, *length, *range)).collect()
+}
+
 /// Why, and the frame afterwards.
 type Outcome = (Reason, Vec<u8>);
 
@@ -89,6 +98,8 @@ pub(crate) struct Packets {
     leaving: BTreeSet<Service>,
     /// Services that both sides have.
     staying: BTreeSet<Service>,
+    /// Those of the old side.
+    ranges: Ranges,
 }
 
 impl Packets {
@@ -129,6 +140,7 @@ impl Packets {
             in_between: frontends(old).symmetric_difference(&frontends(new)).copied().collect(),
             leaving: services(old).difference(&services(new)).copied().collect(),
             staying: services(old).intersection(&services(new)).copied().collect(),
+            ranges: Ranges::of(old),
         }
     }
 
@@ -147,7 +159,7 @@ impl Packets {
             let between_frontends = now.0 == Reason::NoRule && self.in_between.contains(&destination(&now.1));
             let leaves = now.0 == Reason::UdpNotReply
                 && old.0 == Reason::ReplyToClient
-                && self.leaving.contains(&sender(&old.1));
+                && self.leaving.contains(&self.sender(&old.1));
             let excused = between_frontends || leaves;
             assert!(
                 same(now, old) || same(now, new) || excused,
@@ -157,10 +169,25 @@ impl Packets {
                 described(new)
             );
             if old.0 == Reason::ReplyToClient && new.0 == Reason::ReplyToClient && old.1 == new.1 {
-                assert!(!self.staying.contains(&sender(&old.1)) || now == old, "{when}: {name}");
+                assert!(!self.staying.contains(&self.sender(&old.1)) || now == old, "{when}: {name}");
             }
         }
     }
+}
+
+impl Packets {
+    /// The service of the old side that a reply says that it comes from.
+    fn sender(&self, frame: &[u8]) -> Service {
+        let exact = sender(frame);
+        let there = self.leaving.contains(&exact) || self.staying.contains(&exact);
+        if there { exact } else { self.ranges.serving(exact).unwrap_or(exact) }
+    }
+}
+
+/// The service that a reply says that it comes from, as one of a single port.
+fn sender(frame: &[u8]) -> Service {
+    let port = lb_common::units::Port::from_wire([frame[34], frame[35]]);
+    Service { address: word(frame, 26), port, protocol: frame[23] }
 }
 
 /// The same fate; who passes untouched may do so for another reason.
@@ -174,12 +201,6 @@ fn word(frame: &[u8], at: usize) -> IpAddr {
 
 fn destination(frame: &[u8]) -> IpAddr {
     word(frame, 30)
-}
-
-/// The service that a reply says that it comes from.
-fn sender(frame: &[u8]) -> Service {
-    let port = lb_common::units::Port::from_wire([frame[34], frame[35]]);
-    Service { address: word(frame, 26), port, protocol: frame[23] }
 }
 
 fn described((reason, frame): &Outcome) -> String {

@@ -3,8 +3,10 @@
 //! Each case begins with its world in the maps, and nothing else. The thread must be in the lab's balancer, so
 //! that the routes are those that [`super::native`] knows.
 
+pub(crate) mod network;
+mod wide;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie};
 use aya::programs::{ProgramInfo, TestRun as _, TestRunOptions, Xdp};
@@ -13,23 +15,14 @@ use lb_common::abi::{
     AccessKey, Counter, FlowKey, FlowWord, IcmpState, MARKS_PER_WORD, Member, RuleStats, SLOTS_PER_WORD, map,
 };
 use lb_common::reason::{Event, Reason};
-use lb_common::testkit::frame::twin;
 use lb_common::units::{Addr, Addr6, MemberId, Tick};
 use lb_ctl::state::{self, FamilyState, MapState, Stored};
-use lb_tests::lab::Lab;
-use rtnetlink::RouteMessageBuilder;
-use rtnetlink::packet_route::{
-    neighbour::NeighbourState,
-    route::{RouteAttribute, RouteMetric, RouteScope, RouteType},
-};
 
 use super::case::{Executor, FlowTables};
 use super::expect::{Seen, Verdict};
-use super::world::{CLIENT_LINK, MEMBERS, NARROW, NARROW_MTU, SERVICES, World, address, member};
+use super::world::{MEMBERS, SERVICES, World};
 
 const PROGRAM: &str = "lb_ingress";
-/// linux/rtnetlink.h
-const RTAX_MTU: u32 = 2;
 const BPF_MAP_TYPE_HASH: u32 = 1;
 const BPF_MAP_TYPE_LRU_HASH: u32 = 9;
 
@@ -48,6 +41,7 @@ type Flows = BTreeMap<state::FlowKey, (FlowWord, u32)>;
 #[derive(Clone, Copy)]
 struct Names {
     rules: &'static str,
+    ranges: &'static str,
     addresses: &'static str,
     access: &'static str,
     members: &'static str,
@@ -57,6 +51,7 @@ struct Names {
 
 const V4: Names = Names {
     rules: map::RULES,
+    ranges: map::RANGES,
     addresses: map::ADDRESSES,
     access: map::ACCESS,
     members: map::MEMBERS,
@@ -65,6 +60,7 @@ const V4: Names = Names {
 };
 const V6: Names = Names {
     rules: map::RULES6,
+    ranges: map::RANGES6,
     addresses: map::ADDRESSES6,
     access: map::ACCESS6,
     members: map::MEMBERS6,
@@ -86,53 +82,6 @@ struct Counted {
     events: Vec<u64>,
     rules: BTreeMap<u32, RuleStats>,
     opened: BTreeMap<u16, u64>,
-}
-
-/// Neighbours that never change and the one unreachable destination, beside the lab's routes.
-pub(crate) fn prepare(lab: &Lab) -> anyhow::Result<()> {
-    lab.balancer().block_on(|| async {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
-        tokio::spawn(connection);
-        let client = (CLIENT_LINK, IpAddr::from([198, 51, 100, 2]), [2, 0, 0, 0, 0, 2]);
-        let members = MEMBERS.map(member);
-        let members = members.map(|member| (member.ifindex, member.address, member.destination));
-        for (interface, address, hardware) in members.into_iter().chain([client]) {
-            for address in [address, twin(address)] {
-                let neighbour = handle.neighbours().add(interface, address);
-                let neighbour = neighbour.link_layer_address(&hardware).state(NeighbourState::Permanent);
-                neighbour.replace().execute().await?;
-            }
-        }
-        let narrow = NARROW.map(|(interface, socket)| (interface, address(socket)));
-        for (interface, host) in
-            narrow.into_iter().flat_map(|(link, host)| [(link, host), (link, twin(host))])
-        {
-            // A locked metric is what the kernel's look-up goes by (`ip_mtu_from_fib_result`).
-            let metrics = vec![RouteMetric::Mtu(NARROW_MTU.into()), RouteMetric::Lock(1 << RTAX_MTU)];
-            let length = if host.is_ipv4() { 32 } else { 128 };
-            let mut narrow = RouteMessageBuilder::<IpAddr>::new()
-                .destination_prefix(host, length)?
-                .output_interface(interface)
-                .scope(if host.is_ipv4() { RouteScope::Link } else { RouteScope::Universe })
-                .build();
-            narrow.attributes.push(RouteAttribute::Metrics(metrics));
-            handle.route().add(narrow).execute().await?;
-        }
-        let unreachable = RouteMessageBuilder::<Ipv6Addr>::new()
-            .destination_prefix(ipv6(twin([192, 0, 2, 200].into())), 128)
-            .kind(RouteType::Unreachable);
-        handle.route().add(unreachable.build()).execute().await?;
-        let unreachable = RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix([192, 0, 2, 200].into(), 32)
-            .kind(RouteType::Unreachable);
-        handle.route().add(unreachable.build()).execute().await?;
-        Ok(())
-    })
-}
-
-fn ipv6(address: IpAddr) -> Ipv6Addr {
-    let IpAddr::V6(address) = address else { panic!("{address} is not IPv6") };
-    address
 }
 
 /// What the verifier says of each program.
@@ -205,6 +154,7 @@ impl Kernel {
         self.write_hash(map::PENDING, &raw::<Addr>(&world.pending));
         self.write_hash(map::CONFIRMED6, &raw::<Addr6>(&world.confirmed));
         self.write_hash(map::PENDING6, &raw::<Addr6>(&world.pending));
+        self.forget_fragments();
         let icmp = IcmpState { answers: world.answers, ..IcmpState::default() };
         let mut states: PerCpuArray<_, Wire<IcmpState>> =
             self.ebpf.map_mut(map::ICMP).unwrap().try_into().unwrap();
@@ -255,8 +205,10 @@ impl Kernel {
     }
 
     fn write_family<A: Stored>(&mut self, state: &MapState, names: Names) {
-        let FamilyState { rules, addresses, access, members, owners, reverse } = state.of_family::<A>();
+        let FamilyState { rules, ranges, addresses, access, members, owners, reverse } =
+            state.of_family::<A>();
         self.write_hash(names.rules, &rules);
+        self.write_ranges(names.ranges, &ranges);
         self.write_hash(names.addresses, &addresses);
         self.write_hash(names.owners, &owners);
         self.write_hash(names.reverse, &reverse);
@@ -372,6 +324,7 @@ impl Executor for Kernel {
         self.array(map::SIEVE).set(0, Wire(*state.sieve()), 0).unwrap();
         self.write_family::<Addr>(state, V4);
         self.write_family::<Addr6>(state, V6);
+        self.write_ranges(map::REVERSE_RANGES, &state.reverse_ranges);
         for (place, table) in (0..).zip(state.routes) {
             self.array(map::ROUTES).set(place, Wire(table), 0).unwrap();
         }
@@ -427,6 +380,8 @@ impl Executor for Kernel {
     fn wait(&mut self, ticks: u32) {
         self.age::<Addr>([map::CONFIRMED, map::PENDING], ticks);
         self.age::<Addr6>([map::CONFIRMED6, map::PENDING6], ticks);
+        self.age_fragments::<Addr>(map::FRAGMENTS, ticks);
+        self.age_fragments::<Addr6>(map::FRAGMENTS6, ticks);
     }
 
     fn flows(&mut self) -> FlowTables {

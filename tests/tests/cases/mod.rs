@@ -14,4 +14,5 @@ pub(crate) mod family;
 pub(crate) mod kernel;
 pub(crate) mod native;
 pub(crate) mod table;
+pub(crate) mod wide;
 pub(crate) mod world;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{Counter, FlowEntry, FlowWord, IcmpState, RuleStats};
+use lb_common::abi::{Counter, FlowEntry, FlowWord, FragmentWord, IcmpState, Range, RangeKey, RuleStats};
 use lb_common::outcome::{Account, Direction, NextHop};
 use lb_common::pipeline;
 use lb_common::reason::{Action, Event};
@@ -10,7 +10,7 @@ use lb_common::tables::{Route, Shared as _};
 use lb_common::testkit::frame::twin;
 use lb_common::testkit::{Bytes, FamilyMemory, Flows, Memory, WhenFull};
 use lb_common::units::{MemberId, Tick};
-use lb_ctl::state::{FamilyState, FlowKey, MapState, Stored};
+use lb_ctl::state::{FamilyState, FlowKey, MapState, PortPrefix, Stored};
 
 use super::case::{Executor, FlowTables};
 use super::expect::{Seen, Verdict};
@@ -90,9 +90,25 @@ fn fill<A: Stored>(table: &Flows<A>, flows: &BTreeMap<FlowKey, (FlowWord, u32)>)
 }
 
 fn write<A: Stored>(tables: &mut FamilyMemory<A>, map: &MapState) {
-    let FamilyState { rules, addresses, access, members, owners, reverse } = map.of_family();
+    let FamilyState { rules, ranges, addresses, access, members, owners, reverse } = map.of_family();
     (tables.rules, tables.addresses, tables.access) = (rules, addresses, access);
+    tables.ranges = prefixes(&ranges);
     (tables.members, tables.owners, tables.reverse) = (members, owners, reverse);
+}
+
+fn prefixes<O: Copy>(ranges: &BTreeMap<PortPrefix<O>, Range>) -> Vec<(RangeKey<O>, u8, Range)> {
+    ranges.iter().map(|(PortPrefix { key, length }, range)| (*key, *length, *range)).collect()
+}
+
+/// As if so many ticks had gone by.
+pub(super) fn aged(word: FragmentWord, ticks: u32) -> FragmentWord {
+    let age = u32::from(word.age(Tick::new(0)));
+    let then = Tick::new(age.wrapping_add(ticks).wrapping_neg());
+    FragmentWord::new(word.source_port(), word.destination_port(), word.member(), then)
+}
+
+fn older_fragments<A: Stored>(tables: &FamilyMemory<A>, ticks: u32) {
+    tables.fragments.borrow_mut().values_mut().for_each(|word| *word = aged(*word, ticks));
 }
 
 fn older<A: Stored>(table: &Flows<A>, ticks: u32) {
@@ -119,6 +135,7 @@ impl Executor for Native {
         tables.health = map.health.clone();
         tables.v4.compiled = map.routes;
         tables.sieve = map.sieve();
+        tables.reverse_ranges = prefixes(&map.reverse_ranges);
     }
 
     fn run(&mut self, frame: &[u8], ingress: u32) -> Seen {
@@ -149,6 +166,8 @@ impl Executor for Native {
         older(&self.tables.v4.pending, ticks);
         older(&self.tables.v6.confirmed, ticks);
         older(&self.tables.v6.pending, ticks);
+        older_fragments(&self.tables.v4, ticks);
+        older_fragments(&self.tables.v6, ticks);
     }
 
     fn flows(&mut self) -> FlowTables {

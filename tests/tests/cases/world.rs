@@ -46,7 +46,7 @@ pub(crate) struct Service {
     /// Index of the rule's statistics.
     pub(crate) stats: u32,
     /// First slot of the current view; the old one's is 100 on.
-    ring_base: u32,
+    pub(crate) ring_base: u32,
 }
 
 pub(crate) const WEB: Service =
@@ -105,7 +105,7 @@ impl World {
         map.addresses.insert(address("10.0.1.1:0"), own);
         for label in MEMBERS {
             map.members.insert(MemberId(label), member(label));
-            let owner = Owner { group: GROUP, member: MemberId(label), reserved: 0 };
+            let owner = Owner { group: GROUP, member: MemberId(label), flags: 0 };
             map.owners.insert(member(label).address, owner);
         }
         let world = Self {
@@ -308,6 +308,7 @@ impl World {
         Self {
             map: MapState {
                 rules: map.rules.iter().map(|(key, rule)| (key.at(twin(key.address)), *rule)).collect(),
+                ranges: map.ranges.iter().map(|(at, range)| (at.of(twin(at.key.of)), *range)).collect(),
                 addresses: map.addresses.iter().map(|(address, flags)| (twin(*address), *flags)).collect(),
                 access: map.access.iter().map(|(at, verdict)| (entry(at), *verdict)).collect(),
                 members: map
@@ -352,7 +353,7 @@ impl Service {
         }
     }
 
-    fn enter(self, map: &mut MapState) {
+    pub(crate) fn enter(self, map: &mut MapState) {
         let key = self.key(map.root.epoch);
         let current = View {
             ring_base: self.ring_base,
@@ -380,7 +381,7 @@ impl Service {
         let reverse_key =
             ReverseKey { group: GROUP, port: Port::new(self.port), protocol: self.protocol, reserved: 0 };
         let reverse =
-            Reverse { address: key.address, port: key.port, reserved: 0, stats: self.stats, life: LIFE };
+            Reverse { address: key.address, port: key.port, last: key.port, stats: self.stats, life: LIFE };
         map.reverse.insert(reverse_key, reverse);
     }
 }

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use lb_common::abi::{self, AddressFlags, Owner, ReverseKey, RouteTable, Rule, View, sieve};
+use lb_common::abi::{self, AddressFlags, Owner, Range, RangeKey, ReverseKey, RouteTable, Rule, View, sieve};
 use lb_common::testkit::frame::twin;
 use lb_common::units::{Addr, MemberId, Port};
 use lb_ctl::dataplane::fake::Fake;
 use lb_ctl::dataplane::{Change, Dataplane as _};
-use lb_ctl::state::{AccessEntry, Reverse, RuleKey};
+use lb_ctl::state::{AccessEntry, PortPrefix, Reverse, RuleKey};
 
 use crate::{PinDir, SMALL};
 
@@ -52,7 +52,7 @@ fn random_change(rng: &mut Rng) -> Change {
     let address = address(rng);
     let number = rng.u32(..);
     let there = rng.u8(0..3) > 0;
-    match rng.u8(0..12) {
+    match rng.u8(0..14) {
         0 => Change::Root(lb_common::abi::Root::default()),
         1 => Change::Sieve(Box::new([rng.u64(..); sieve::WORDS])),
         2 | 3 => Change::Rule(rule_key(rng, address), there.then(|| rule(rng, number))),
@@ -70,15 +70,26 @@ fn random_change(rng: &mut Rng) -> Change {
             Change::Member(MemberId(rng.u16(65_500..)), there.then_some(member))
         }
         9 => {
-            let owner = Owner { group: number, member: MemberId(rng.u16(..)), reserved: 0 };
+            let owner = Owner { group: number, member: MemberId(rng.u16(..)), flags: rng.u16(..) };
             Change::Owner(address, there.then_some(owner))
+        }
+        11 => Change::Range(ports(rng, address), there.then(|| range(rng))),
+        12 => {
+            let group = rng.u32(0..5);
+            Change::ReverseRange(ports(rng, group), there.then(|| range(rng)))
         }
         // The other one is in force.
         10 => Change::Routes(1, Box::new(RouteTable { used: number, ..RouteTable::default() })),
         _ => {
             let key =
                 ReverseKey { group: rng.u32(0..5), port: Port::new(80), protocol: rng.u8(0..4), reserved: 0 };
-            let reverse = Reverse { address, port: Port::new(81), reserved: 0, stats: number, life: 9 };
+            let reverse = Reverse {
+                address,
+                port: Port::new(81),
+                last: Port::new(rng.u16(81..)),
+                stats: number,
+                life: 9,
+            };
             Change::Reverse(key, there.then_some(reverse))
         }
     }
@@ -88,6 +99,16 @@ fn random_change(rng: &mut Rng) -> Change {
 fn address(rng: &mut Rng) -> IpAddr {
     let address = IpAddr::from([10, 0, 0, rng.u8(0..24)]);
     if rng.bool() { twin(address) } else { address }
+}
+
+fn ports<O>(rng: &mut Rng, of: O) -> PortPrefix<O> {
+    let length = rng.u8(0..=3);
+    let first = rng.u16(..) & u16::MAX.checked_shl(16 - u32::from(length)).unwrap_or(0);
+    PortPrefix { key: RangeKey { of, protocol: 6, epoch: rng.u8(0..2), port: Port::new(first) }, length }
+}
+
+fn range(rng: &mut Rng) -> Range {
+    Range { first: Port::new(rng.u16(..)), last: Port::new(rng.u16(..)) }
 }
 
 /// More keys than [`SMALL`] has room for.

@@ -1,6 +1,6 @@
 //! A status as people read it: a pure function.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_common::reason::{Action, Reason};
@@ -74,7 +74,7 @@ fn rules(status: &Status) -> Section {
     for rule in &status.rules {
         table.row([
             rule.name.clone(),
-            format!("{} {}", rule.protocol, SocketAddr::new(rule.address, rule.port)),
+            format!("{} {}", rule.protocol, at(rule.address, &rule.ports)),
             pool_and_port(rule),
             format!("{}/{}", rule.accepting, rule.members),
             number(rule.opened_per_second),
@@ -130,10 +130,10 @@ fn state_of_nat(rule: &NatRule) -> String {
 }
 
 fn pool_and_port(rule: &Rule) -> String {
-    if rule.backend_port == rule.port {
+    if rule.backend_ports == rule.ports {
         rule.pool.clone()
     } else {
-        format!("{}:{}", rule.pool, rule.backend_port)
+        format!("{}:{}", rule.pool, rule.backend_ports)
     }
 }
 

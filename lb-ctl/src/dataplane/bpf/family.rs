@@ -7,12 +7,13 @@ use std::path::Path;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, MapError};
 use lb_common::abi::{
-    AccessKey, AddressFlags, FlowEntry, FlowKey, FlowWord, Member, Owner, Reverse, ReverseKey, Rule, RuleKey,
-    map,
+    AccessKey, AddressFlags, FlowEntry, FlowKey, FlowWord, Member, Owner, RangeKey, Reverse, ReverseKey,
+    Rule, RuleKey, map,
 };
 use lb_common::units::{Addr, Addr6, MemberId};
 
 use super::plain::{Plain, Wire};
+use super::ranges::Ranges;
 use super::tables::{Hash, absent_is_fine, cannot_read, entries, open, open_twice, put};
 use super::{error, sys};
 use crate::dataplane::{Change, Error, FlowTable};
@@ -21,6 +22,7 @@ use crate::state::{self, AccessEntry, MapState, Stored};
 /// Names of a family's maps.
 pub(super) struct Names {
     rules: &'static str,
+    ranges: &'static str,
     addresses: &'static str,
     access: &'static str,
     members: &'static str,
@@ -40,6 +42,7 @@ pub(super) trait Mapped: Stored + Plain {
 impl Mapped for Addr {
     const NAMES: Names = Names {
         rules: map::RULES,
+        ranges: map::RANGES,
         addresses: map::ADDRESSES,
         access: map::ACCESS,
         members: map::MEMBERS,
@@ -54,6 +57,7 @@ impl Mapped for Addr {
 impl Mapped for Addr6 {
     const NAMES: Names = Names {
         rules: map::RULES6,
+        ranges: map::RANGES6,
         addresses: map::ADDRESSES6,
         access: map::ACCESS6,
         members: map::MEMBERS6,
@@ -71,12 +75,14 @@ type Flows<A> = HashMap<MapData, Wire<FlowKey<A>>, [u64; 2]>;
 pub(super) struct FamilyTables<A: Mapped>
 where
     RuleKey<A>: Plain,
+    RangeKey<A>: Plain,
     AccessKey<A>: Plain,
     Member<A>: Plain,
     Reverse<A>: Plain,
     FlowKey<A>: Plain,
 {
     rules: Hash<RuleKey<A>, Rule>,
+    ranges: Ranges<A>,
     addresses: Hash<A, AddressFlags>,
     access: LpmTrie<MapData, Wire<AccessKey<A>>, u32>,
     members: (OwnedFd, Array<MapData, Wire<Member<A>>>),
@@ -89,6 +95,7 @@ where
 impl<A: Mapped> FamilyTables<A>
 where
     RuleKey<A>: Plain + Copy + Ord,
+    RangeKey<A>: Plain + Copy,
     AccessKey<A>: Plain + Copy,
     Member<A>: Plain + Copy,
     Reverse<A>: Plain + Copy,
@@ -98,6 +105,7 @@ where
     pub(super) fn open(maps: &Path) -> Result<Self, Error> {
         Ok(Self {
             rules: open(maps, A::NAMES.rules)?,
+            ranges: Ranges::open(maps, A::NAMES.ranges)?,
             addresses: open(maps, A::NAMES.addresses)?,
             access: open(maps, A::NAMES.access)?,
             members: open_twice(maps, A::NAMES.members)?,
@@ -114,6 +122,10 @@ where
         match change {
             Change::Rule(key, rule) => match A::of(key.address) {
                 Some(address) => put(&mut self.rules, key.at(address), *rule),
+                None => Ok(()),
+            },
+            Change::Range(ports, range) => match A::of(ports.key.of) {
+                Some(address) => self.ranges.put(&ports.of(address), *range),
                 None => Ok(()),
             },
             Change::Address(address, flags) => match A::of(*address) {
@@ -142,6 +154,7 @@ where
             | Change::Sieve(_)
             | Change::Ring(..)
             | Change::Health(..)
+            | Change::ReverseRange(..)
             | Change::Routes(..)
             | Change::NewStats(_) => Ok(()),
         }
@@ -151,6 +164,8 @@ where
     pub(super) fn read(&self, state: &mut MapState) -> Result<(), Error> {
         let rules = entries(A::NAMES.rules, &self.rules)?;
         state.rules.extend(rules.into_iter().map(|(key, rule)| (key.at(key.address.ip()), rule)));
+        let ranges = self.ranges.read()?.into_iter();
+        state.ranges.extend(ranges.map(|(ports, range)| (ports.of(ports.key.of.ip()), range)));
         let addresses = entries(A::NAMES.addresses, &self.addresses)?;
         state.addresses.extend(addresses.into_iter().map(|(address, flags)| (address.ip(), flags)));
         let owners = entries(A::NAMES.owners, &self.owners)?;

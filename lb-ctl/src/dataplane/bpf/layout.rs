@@ -4,9 +4,10 @@ use std::path::Path;
 
 use aya::maps::{Array, Map, MapData, MapInfo};
 use lb_common::abi::{
-    ABI_VERSION, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, IcmpState, MARK_BITS, MARKS_PER_WORD,
-    MEMBERS, Member, Owner, REVERSES, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey,
-    RuleStats, SLOTS_PER_WORD, STAGES, map, sieve,
+    ABI_VERSION, AccessKey, AddressFlags, Counter, FRAGMENTS, FlowEntry, FlowKey, FragmentKey, FragmentWord,
+    IcmpState, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member, Owner, RANGES, REVERSES, ROUTE_TABLES, Range,
+    RangeKey, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, STAGES, map,
+    sieve,
 };
 use lb_common::reason::{Event, Reason};
 use lb_common::units::{Addr, Addr6};
@@ -64,6 +65,11 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
         fixed(map::EVENTS, 4, 8, events),
         sized(map::RULE_STATS, 4, size_of::<RuleStats>(), limits.rules),
         fixed(map::MEMBER_STATS, 4, 8, MEMBERS),
+        fixed(map::RANGES, 4 + size_of::<RangeKey>(), size_of::<Range>(), RANGES),
+        fixed(map::RANGES6, 4 + size_of::<RangeKey<Addr6>>(), size_of::<Range>(), RANGES),
+        fixed(map::REVERSE_RANGES, 4 + size_of::<RangeKey<u32>>(), size_of::<Range>(), RANGES),
+        fixed(map::FRAGMENTS, size_of::<FragmentKey>(), size_of::<FragmentWord>(), FRAGMENTS),
+        fixed(map::FRAGMENTS6, size_of::<FragmentKey<Addr6>>(), size_of::<FragmentWord>(), FRAGMENTS),
     ]
 }
 

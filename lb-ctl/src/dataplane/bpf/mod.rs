@@ -10,6 +10,7 @@ mod links;
 mod pins;
 mod plain;
 mod quiesce;
+mod ranges;
 mod sys;
 mod tables;
 
@@ -42,6 +43,8 @@ const fn program_of(stage: Stage) -> &'static str {
         Stage::TooBig6 => "lb_too_big6",
         Stage::Tracked => "lb_tracked",
         Stage::Tracked6 => "lb_tracked6",
+        Stage::Wide => "lb_wide",
+        Stage::Wide6 => "lb_wide6",
     }
 }
 /// Tells the time.

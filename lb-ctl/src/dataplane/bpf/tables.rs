@@ -16,6 +16,7 @@ use lb_common::units::{Addr, Addr6, MemberId};
 
 use super::family::FamilyTables;
 use super::plain::{Plain, Wire};
+use super::ranges::Ranges;
 use super::{error, sys};
 use crate::dataplane::{Change, Counters, Error, FlowTable, named};
 use crate::state::{FlowKey, MapState};
@@ -34,6 +35,7 @@ pub(super) struct Tables {
     routes: Array<MapData, Wire<RouteTable>>,
     v4: FamilyTables<Addr>,
     v6: FamilyTables<Addr6>,
+    reverse_ranges: Ranges<u32>,
     reasons: PerCpuArray<MapData, Wire<Counter>>,
     events: PerCpuArray<MapData, u64>,
     rule_stats: PerCpuArray<MapData, Wire<RuleStats>>,
@@ -52,6 +54,7 @@ impl Tables {
             routes: open(maps, map::ROUTES)?,
             v4: FamilyTables::open(maps)?,
             v6: FamilyTables::open(maps)?,
+            reverse_ranges: Ranges::open(maps, map::REVERSE_RANGES)?,
             reasons: open(maps, map::REASONS)?,
             events: open(maps, map::EVENTS)?,
             rule_stats: open(maps, map::RULE_STATS)?,
@@ -70,6 +73,10 @@ impl Tables {
             Change::Member(id, None) => {
                 (map::MEMBERS, self.new_member_stats(*id).and_then(|()| self.of_a_family(change)))
             }
+            Change::ReverseRange(ports, range) => {
+                (map::REVERSE_RANGES, self.reverse_ranges.put(ports, *range))
+            }
+            Change::Range(..) => (map::RANGES, self.of_a_family(change)),
             Change::Rule(..) => (map::RULES, self.of_a_family(change)),
             Change::Address(..) => (map::ADDRESSES, self.of_a_family(change)),
             Change::Access(..) => (map::ACCESS, self.of_a_family(change)),
@@ -123,6 +130,7 @@ impl Tables {
         let mut state = MapState { root: self.root()?, ..MapState::default() };
         self.v4.read(&mut state)?;
         self.v6.read(&mut state)?;
+        state.reverse_ranges.extend(self.reverse_ranges.read()?);
         let named = named::by(state.rules.values());
         Ok(MapState {
             rings: named

@@ -19,6 +19,10 @@ const PADDING: [u8; 6] = [1, 4, 0, 0, 0, 0];
 /// The same of a routing header without and with segments left.
 const ARRIVED: [u8; 6] = [4, 0, 0, 0, 0, 0];
 const ON_ITS_WAY: [u8; 6] = [4, 1, 0, 0, 0, 0];
+/// The same of a fragment header: the first of several, the only one, and another.
+const FIRST: [u8; 6] = [0, 1, 0, 0, 0, 7];
+const ATOMIC: [u8; 6] = [0, 0, 0, 0, 0, 7];
+const LATER: [u8; 6] = [0, 0x30, 0, 0, 0, 7];
 const OWN: &str = "198.51.100.1:443";
 
 pub(super) fn rows() -> Vec<Case> {
@@ -43,12 +47,16 @@ pub(super) fn rows() -> Vec<Case> {
         case("four extension headers are followed", lab()).client(nested(data(), 4), to_member(1)),
         case("a fifth is one too many", lab()).client(nested(data(), 5), untouched(Reason::IpOptions)),
         case("a fragment header behind others is found, whatever its place", lab())
-            .client(data().extension(FRAGMENT, &PADDING), untouched(Reason::Fragment))
-            .client(
-                data().extension(HOP_BY_HOP, &PADDING).extension(FRAGMENT, &PADDING),
-                untouched(Reason::Fragment),
-            )
-            .client(nested(data(), 4).extension(FRAGMENT, &PADDING), untouched(Reason::Fragment)),
+            .client(data().extension(FRAGMENT, &FIRST), to_member(1))
+            .client(data().extension(HOP_BY_HOP, &PADDING).extension(FRAGMENT, &FIRST), to_member(1))
+            .client(nested(data(), 4).extension(FRAGMENT, &FIRST), to_member(1)),
+        case("a packet with a fragment header and nothing cut off is whole (RFC 6946)", lab())
+            .client(data().extension(FRAGMENT, &ATOMIC), to_member(1))
+            .client(data().extension(FRAGMENT, &LATER), untouched(Reason::FragmentUnknown)),
+        case("extension headers behind a fragment header are not followed", lab()).client(
+            data().extension(FRAGMENT, &FIRST).extension(DESTINATION, &PADDING),
+            untouched(Reason::Fragment),
+        ),
         case("an extension header that ends behind the packet is a bad length", lab())
             .client(
                 data().payload(b"").extension(DESTINATION, &[0; 30]).ip_length(40),

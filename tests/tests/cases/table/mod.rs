@@ -5,11 +5,13 @@ mod access;
 mod affinity;
 mod direct;
 mod exceptions;
+mod fragments;
 mod icmp;
 mod icmp_errors;
 mod ipv6;
 mod life;
 mod nat_rules;
+mod ranges;
 mod replies;
 mod routes;
 mod selection;
@@ -49,6 +51,8 @@ pub(crate) fn all() -> Vec<Case> {
         icmp::rows(),
         icmp_errors::rows(),
         nat_rules::rows(),
+        ranges::rows(),
+        fragments::rows(),
     ]
     .into_iter()
     .flatten()

@@ -140,8 +140,7 @@ pub(super) fn rows() -> Vec<Case> {
             answer(1).from(&member_socket(1, DNS.port)),
             untouched(Reason::NotOurs),
         ),
-        case("fragments, options and other protocols of members pass", lab())
-            .member(1, answer(1).fragment(0x2000), untouched(Reason::NotOurs))
+        case("options and other protocols of members pass", lab())
             .member(1, answer(1).options(&[1; 4]), untouched(Reason::NotOurs))
             .member(1, frame::other(&member_socket(1, 0), "198.51.100.2:0", 1), untouched(Reason::NotOurs))
             .in_ipv4(),

@@ -57,10 +57,6 @@ pub(super) fn rows() -> Vec<Case> {
         case("IP options to a frontend are dropped", lab())
             .client(syn().options(&[1; 4]), untouched(Reason::IpOptions))
             .in_ipv4(),
-        case("S-FRAG-1: every fragment to a frontend is dropped", lab())
-            .client(syn().fragment(0x2000), untouched(Reason::Fragment))
-            .client(syn().fragment(0x0001), untouched(Reason::Fragment))
-            .in_ipv4(),
         case("the reserved bit beside the fragment flags is nobody's business", lab())
             .client(data().fragment(0xc000), to_member(1))
             .in_ipv4(),
@@ -82,7 +78,7 @@ pub(super) fn rows() -> Vec<Case> {
         )
         .client(syn().to("198.51.100.1:22"), untouched(Reason::OwnFrontend))
         .client(icmp(OWN), untouched(Reason::OwnFrontend))
-        .client(syn().to(OWN).fragment(0x2000), untouched(Reason::OwnFrontend))
+        .client(syn().to("198.51.100.1:22").fragment(0x2000), untouched(Reason::OwnFrontend))
         .client(syn().to(OWN).options(&[1; 4]), untouched(Reason::OwnFrontend))
         .client(syn().to(OWN).cut_to(40), untouched(Reason::OwnFrontend))
         .in_ipv4(),

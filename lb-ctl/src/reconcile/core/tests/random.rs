@@ -99,7 +99,10 @@ fn aims(config: &Config, core: &Core) -> BTreeMap<Service, Choice> {
             accepting: accepting.map(|(backend, _)| backend.address).collect(),
         }
     };
-    config.rules().iter().map(|rule| (Service::named_by(config, rule), choice(rule))).collect()
+    let rules = config.rules().iter();
+    rules
+        .flat_map(|rule| Service::of_rule(config, rule).map(move |service| (service, choice(rule))))
+        .collect()
 }
 
 /// The maps are what the model says.
@@ -116,7 +119,9 @@ fn check(world: &World, verdicts: &BTreeMap<IpAddr, bool>) {
     }
     let replies = meaning::replies(&maps);
     for rule in config.rules() {
-        let service = Service::named_by(config, rule);
+        let [service] = Service::of_rule(config, rule).collect::<Vec<_>>()[..] else {
+            panic!("two protocols")
+        };
         for backend in &config.pool_of(rule).backends {
             let socket = (backend.address, lb_common::units::Port::new(rule.backend_port), 6);
             assert_eq!(replies.get(&socket), Some(&(service.address, service.port)));
