@@ -4,11 +4,12 @@
 //! one that comes before its first, or after its time, is none of ours: the program has no place to hold
 //! frames back.
 
-use crate::abi::{FragmentKey, FragmentWord, Root};
+use crate::abi::{AddressFlags, FragmentKey, FragmentWord, Root};
 use crate::family::{Family, Piece, Transport};
 use crate::parse::{self, Fragment, Headers, Ip, Part, TCP, TcpFlags, UDP};
 use crate::reason::Reason;
 use crate::tables::Tables;
+use crate::track::Side;
 use crate::units::MemberId;
 use crate::window::Window;
 
@@ -102,13 +103,20 @@ pub fn remember<A: Family, T: Tables<A>>(
 /// What is known of the first fragment; all zeros is nothing: a plain word, see `choose::Answer`.
 #[inline(never)]
 fn known<A: Family, T: Tables<A>>(ip: &Ip<A>, id: u32, tables: &T) -> FragmentWord {
-    tables.fragment(&key(ip, id)).unwrap_or_default()
+    tables.fragment(side(ip, tables), &key(ip, id)).unwrap_or_default()
 }
 
 #[inline(never)]
 fn store<A: Family, T: Tables<A>>(ip: &Ip<A>, id: u32, first: FragmentWord, tables: &T) {
     // Without room its later fragments are unknown, and counted as such.
-    let _ = tables.remember(&key(ip, id), first);
+    let _ = tables.remember(side(ip, tables), &key(ip, id), first);
+}
+
+/// Who sends the packet. Each side has a table of its own, so that a flood of clients' fragments does not
+/// tear answers.
+#[inline(always)]
+fn side<A: Family, T: Tables<A>>(ip: &Ip<A>, tables: &T) -> Side {
+    if tables.address(ip.destination).has(AddressFlags::FRONTEND) { Side::Peer } else { Side::Member }
 }
 
 #[inline(always)]

@@ -11,6 +11,7 @@ use crate::choose::Draw;
 use crate::family::Family;
 use crate::outcome::NextHop;
 use crate::reason::Event;
+use crate::track::Side;
 use crate::units::{Addr, MemberId};
 
 /// A table had no room for an entry.
@@ -101,10 +102,10 @@ pub trait Tables<A: Family = Addr>: Shared {
     fn confirm(&self, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), Full>;
     /// Stores an exception that awaits its proof.
     fn suspend(&self, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), Full>;
-    /// What the first fragment of a datagram was.
-    fn fragment(&self, key: &FragmentKey<A>) -> Option<FragmentWord>;
+    /// What the first fragment of a datagram was that comes from this side.
+    fn fragment(&self, from: Side, key: &FragmentKey<A>) -> Option<FragmentWord>;
     /// Remembers it.
-    fn remember(&self, key: &FragmentKey<A>, first: FragmentWord) -> Result<(), Full>;
+    fn remember(&self, from: Side, key: &FragmentKey<A>, first: FragmentWord) -> Result<(), Full>;
     /// The compiled routes of a generation.
     fn routes(&self, generation: u32) -> Option<&RouteTable<A>>;
     /// The kernel's own answer.

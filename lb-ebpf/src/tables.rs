@@ -23,6 +23,7 @@ use lb_common::{
     pipeline::Stage,
     reason::{Event, Reason},
     tables::{Full, Route, RouteQuery, Shared, Tables},
+    track::Side,
     units::{Addr, Addr6, MemberId},
 };
 
@@ -98,6 +99,11 @@ static BACK: LpmTrie<RangeKey<u32>, Range> = LpmTrie::with_max_entries(RANGES, B
 static FIRST: LruHashMap<FragmentKey, FragmentWord> = LruHashMap::with_max_entries(FRAGMENTS, 0);
 #[map(name = "lb_fragments6")]
 static FIRST6: LruHashMap<FragmentKey<Addr6>, FragmentWord> = LruHashMap::with_max_entries(FRAGMENTS, 0);
+#[map(name = "lb_reply_frags")]
+static REPLY_FIRST: LruHashMap<FragmentKey, FragmentWord> = LruHashMap::with_max_entries(FRAGMENTS, 0);
+#[map(name = "lb_reply_frags6")]
+static REPLY_FIRST6: LruHashMap<FragmentKey<Addr6>, FragmentWord> =
+    LruHashMap::with_max_entries(FRAGMENTS, 0);
 
 /// The maps, and the context that a route look-up asks for.
 pub(crate) struct KernelTables<'c> {
@@ -200,7 +206,7 @@ fn whole<K>(key: K) -> Key<K> {
 macro_rules! tables_of {
     ($address:ty, $rules:ident by $rule_key:expr, $addresses:ident, $access:ident, $members:ident,
      $owners:ident, $reverse:ident, $routes:expr, $pending:ident, $confirmed:ident, $front:ident,
-     $first:ident) => {
+     $first:ident, $reply_first:ident) => {
         impl Tables<$address> for KernelTables<'_> {
             #[inline(always)]
             fn sieve(&self, address: $address) -> sieve::Cell {
@@ -285,15 +291,30 @@ macro_rules! tables_of {
             }
 
             #[inline(always)]
-            fn fragment(&self, key: &FragmentKey<$address>) -> Option<FragmentWord> {
+            fn fragment(&self, from: Side, key: &FragmentKey<$address>) -> Option<FragmentWord> {
                 // SAFETY: one aligned word, read at once. The kernel may give the element to another datagram
                 // before: then a stray fragment goes where it belongs to nothing.
-                unsafe { $first.get(key) }.copied()
+                let first = unsafe {
+                    match from {
+                        Side::Peer => $first.get(key),
+                        Side::Member => $reply_first.get(key),
+                    }
+                };
+                first.copied()
             }
 
             #[inline(always)]
-            fn remember(&self, key: &FragmentKey<$address>, first: FragmentWord) -> Result<(), Full> {
-                $first.insert(key, first, 0).map_err(|_| Full)
+            fn remember(
+                &self,
+                from: Side,
+                key: &FragmentKey<$address>,
+                first: FragmentWord,
+            ) -> Result<(), Full> {
+                let stored = match from {
+                    Side::Peer => $first.insert(key, first, 0),
+                    Side::Member => $reply_first.insert(key, first, 0),
+                };
+                stored.map_err(|_| Full)
             }
 
             #[inline(always)]
@@ -311,11 +332,12 @@ macro_rules! tables_of {
 
 tables_of!(
     Addr, RULES by RuleKey::word, ADDRESSES, ACCESS, MEMBER, OWNERS, REVERSE, |table| ROUTES.get(table),
-    PENDING, CONFIRMED, FRONT, FIRST
+    PENDING, CONFIRMED, FRONT, FIRST, REPLY_FIRST
 );
 tables_of!(
     Addr6, RULES6 by Clone::clone, ADDRESSES6, ACCESS6, MEMBER6, OWNERS6, REVERSE6, |_| None, PENDING6,
-    CONFIRMED6, FRONT6, FIRST6
+    CONFIRMED6, FRONT6, FIRST6,
+    REPLY_FIRST6
 );
 
 /// A walk around a health set.

@@ -7,7 +7,8 @@ use cases::case::Executor as _;
 use cases::exception::flow;
 use cases::expect::{Seen, Verdict};
 use cases::native::Native;
-use cases::world::{ADMIN, CLIENT_LINK, DNS, MEMBERS, SERVICES, WEB, World, member_socket};
+use cases::wide::{GAME, VOICE};
+use cases::world::{ADMIN, CLIENT_LINK, DNS, MEMBERS, SERVICES, Service, WEB, World, member_socket};
 use lb_common::parse::{TCP, TcpFlags, UDP};
 use lb_common::reason::Reason;
 use lb_common::testkit::{Frame, frame, sums};
@@ -38,7 +39,7 @@ fn any_world() -> impl Strategy<Value = World> {
         (prop::bool::ANY, prop::bool::ANY, 0..3_u32),
     )
         .prop_map(|((web, old_web, dns, old_dns), accepting, confirmed, pending, more)| {
-            let mut world = World::lab().ring(WEB, &web).ring(DNS, &dns).accepting(&accepting);
+            let mut world = World::lab().wide().ring(WEB, &web).ring(DNS, &dns).accepting(&accepting);
             if let Some(old) = old_web {
                 world = world.transition_from(WEB, &old);
             }
@@ -61,12 +62,17 @@ fn any_world() -> impl Strategy<Value = World> {
         })
 }
 
+/// All that have rules, two of them a port in a range.
+fn services() -> impl Iterator<Item = Service> {
+    SERVICES.into_iter().chain([GAME, VOICE])
+}
+
 /// A frame that is mostly right, between addresses that mean something.
 fn any_frame() -> impl Strategy<Value = Frame> {
     let mut sockets: Vec<String> = CLIENTS.iter().map(ToString::to_string).collect();
-    sockets.extend(SERVICES.iter().map(|service| service.frontend.to_owned()));
+    sockets.extend(services().map(|service| service.frontend.to_owned()));
     for label in MEMBERS {
-        sockets.extend([WEB, DNS, ADMIN].map(|service| member_socket(label, service.port)));
+        sockets.extend([WEB, DNS, ADMIN, GAME, VOICE].map(|service| member_socket(label, service.port)));
     }
     sockets.push("10.0.1.1:40000".to_owned());
     let socket = prop::sample::select(sockets);
@@ -102,7 +108,7 @@ fn any_frame() -> impl Strategy<Value = Frame> {
 /// A frame of a client that is neither member nor frontend, to a port that has a rule.
 fn wanted() -> impl Strategy<Value = Frame> {
     let client = prop::sample::select(CLIENTS[..5].to_vec());
-    let service = prop::sample::select(SERVICES.to_vec());
+    let service = prop::sample::select(services().collect::<Vec<_>>());
     let payload = prop::collection::vec(any::<u8>(), 0..100);
     (client, service, any::<u8>(), any::<u32>(), payload).prop_map(
         |(client, service, flags, ack, payload)| {

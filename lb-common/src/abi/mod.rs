@@ -47,7 +47,7 @@ pub const MEMBERS: u32 = 1 << 16;
 /// Members in one word of a health set.
 pub const HEALTH_BITS: u32 = 64;
 
-/// Datagrams in flight whose fragments are told from others, in each family.
+/// Datagrams in flight whose fragments are told from others, in each family and direction.
 pub const FRAGMENTS: u32 = 8_192;
 
 /// Room for the programs of [`crate::pipeline::Stage`], some of which are yet to come.
@@ -119,12 +119,16 @@ pub mod map {
     pub const RANGES6: &str = "lb_ranges6";
     /// [`super::RangeKey`] prefix of a group's ports -> [`super::Range`].
     pub const REVERSE_RANGES: &str = "lb_reverse_rng";
-    /// [`super::FragmentKey`] -> [`super::FragmentWord`], least recently used go first.
+    /// [`super::FragmentKey`] -> [`super::FragmentWord`] of packets from clients, least recently used go first.
     pub const FRAGMENTS: &str = "lb_fragments";
     /// [`FRAGMENTS`] for IPv6.
     pub const FRAGMENTS6: &str = "lb_fragments6";
+    /// [`FRAGMENTS`] of packets from members: whatever clients send, answers do not suffer from it.
+    pub const REPLY_FRAGMENTS: &str = "lb_reply_frags";
+    /// [`REPLY_FRAGMENTS`] for IPv6.
+    pub const REPLY_FRAGMENTS6: &str = "lb_reply_frags6";
     /// Every map, in the order in which a reader would ask for them.
-    pub const ALL: [&str; 33] = [
+    pub const ALL: [&str; 35] = [
         ROOT,
         SIEVE,
         RULES,
@@ -158,5 +162,7 @@ pub mod map {
         REVERSE_RANGES,
         FRAGMENTS,
         FRAGMENTS6,
+        REPLY_FRAGMENTS,
+        REPLY_FRAGMENTS6,
     ];
 }

@@ -13,6 +13,7 @@ use crate::choose::Draw;
 use crate::family::Family;
 use crate::reason::Event;
 use crate::tables::{Full, Route, RouteQuery, Shared, Tables};
+use crate::track::Side;
 use crate::units::{Addr, Addr6, MemberId, Port};
 
 /// All tables of the pipeline. What user space writes is public; what packets write is read by
@@ -48,8 +49,8 @@ pub struct FamilyMemory<A> {
     pub rules: BTreeMap<RuleKey<A>, Rule>,
     /// See [`Tables::range`].
     pub ranges: Vec<Prefix<A>>,
-    /// First fragments, see [`Tables::fragment`].
-    pub fragments: RefCell<BTreeMap<FragmentKey<A>, FragmentWord>>,
+    /// First fragments of clients and of members, see [`Tables::fragment`].
+    pub fragments: [RefCell<BTreeMap<FragmentKey<A>, FragmentWord>>; 2],
     /// See [`Tables::address`].
     pub addresses: BTreeMap<A, AddressFlags>,
     /// List, network address and length of each prefix, and its verdict.
@@ -81,7 +82,7 @@ impl<A: Family> Default for FamilyMemory<A> {
         Self {
             rules: BTreeMap::new(),
             ranges: Vec::new(),
-            fragments: RefCell::default(),
+            fragments: Default::default(),
             addresses: BTreeMap::new(),
             access: Vec::new(),
             members: BTreeMap::new(),
@@ -294,12 +295,12 @@ impl<A: Stored> Tables<A> for Memory {
         A::tables(self).pending.insert(*key, entry.clone())
     }
 
-    fn fragment(&self, key: &FragmentKey<A>) -> Option<FragmentWord> {
-        A::tables(self).fragments.borrow().get(key).copied()
+    fn fragment(&self, from: Side, key: &FragmentKey<A>) -> Option<FragmentWord> {
+        A::tables(self).fragments[from as usize].borrow().get(key).copied()
     }
 
-    fn remember(&self, key: &FragmentKey<A>, first: FragmentWord) -> Result<(), Full> {
-        let mut fragments = A::tables(self).fragments.borrow_mut();
+    fn remember(&self, from: Side, key: &FragmentKey<A>, first: FragmentWord) -> Result<(), Full> {
+        let mut fragments = A::tables(self).fragments[from as usize].borrow_mut();
         if fragments.len() >= FRAGMENTS as usize && !fragments.contains_key(key) {
             return Err(Full);
         }

@@ -380,8 +380,7 @@ impl Executor for Kernel {
     fn wait(&mut self, ticks: u32) {
         self.age::<Addr>([map::CONFIRMED, map::PENDING], ticks);
         self.age::<Addr6>([map::CONFIRMED6, map::PENDING6], ticks);
-        self.age_fragments::<Addr>(map::FRAGMENTS, ticks);
-        self.age_fragments::<Addr6>(map::FRAGMENTS6, ticks);
+        self.age_fragments(ticks);
     }
 
     fn flows(&mut self) -> FlowTables {

@@ -108,7 +108,9 @@ pub(super) fn aged(word: FragmentWord, ticks: u32) -> FragmentWord {
 }
 
 fn older_fragments<A: Stored>(tables: &FamilyMemory<A>, ticks: u32) {
-    tables.fragments.borrow_mut().values_mut().for_each(|word| *word = aged(*word, ticks));
+    for side in &tables.fragments {
+        side.borrow_mut().values_mut().for_each(|word| *word = aged(*word, ticks));
+    }
 }
 
 fn older<A: Stored>(table: &Flows<A>, ticks: u32) {

@@ -70,6 +70,8 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
         fixed(map::REVERSE_RANGES, 4 + size_of::<RangeKey<u32>>(), size_of::<Range>(), RANGES),
         fixed(map::FRAGMENTS, size_of::<FragmentKey>(), size_of::<FragmentWord>(), FRAGMENTS),
         fixed(map::FRAGMENTS6, size_of::<FragmentKey<Addr6>>(), size_of::<FragmentWord>(), FRAGMENTS),
+        fixed(map::REPLY_FRAGMENTS, size_of::<FragmentKey>(), size_of::<FragmentWord>(), FRAGMENTS),
+        fixed(map::REPLY_FRAGMENTS6, size_of::<FragmentKey<Addr6>>(), size_of::<FragmentWord>(), FRAGMENTS),
     ]
 }
 

@@ -10,6 +10,9 @@ use lb_ctl::state::PortPrefix;
 use super::super::native::aged;
 use super::{Kernel, Wire};
 
+const OF_V4: [&str; 2] = [map::FRAGMENTS, map::REPLY_FRAGMENTS];
+const OF_V6: [&str; 2] = [map::FRAGMENTS6, map::REPLY_FRAGMENTS6];
+
 impl Kernel {
     /// Makes a map of ranges hold exactly this.
     pub(super) fn write_ranges<O: Copy + 'static>(
@@ -31,11 +34,21 @@ impl Kernel {
 
     /// Nothing is known of any fragment.
     pub(super) fn forget_fragments(&mut self) {
-        self.write_hash::<FragmentKey<Addr>, u64>(map::FRAGMENTS, &BTreeMap::new());
-        self.write_hash::<FragmentKey<Addr6>, u64>(map::FRAGMENTS6, &BTreeMap::new());
+        for name in OF_V4 {
+            self.write_hash::<FragmentKey<Addr>, u64>(name, &BTreeMap::new());
+        }
+        for name in OF_V6 {
+            self.write_hash::<FragmentKey<Addr6>, u64>(name, &BTreeMap::new());
+        }
     }
 
-    pub(super) fn age_fragments<A: Copy + Ord + 'static>(&mut self, name: &str, ticks: u32) {
+    /// So many ticks go by for what is known of them.
+    pub(super) fn age_fragments(&mut self, ticks: u32) {
+        OF_V4.iter().for_each(|name| self.age_family::<Addr>(name, ticks));
+        OF_V6.iter().for_each(|name| self.age_family::<Addr6>(name, ticks));
+    }
+
+    fn age_family<A: Copy + Ord + 'static>(&mut self, name: &str, ticks: u32) {
         let hash = self.hash::<FragmentKey<A>, u64>(name);
         let known: BTreeMap<_, _> =
             hash.iter().map(Result::unwrap).map(|(key, word)| (key.0, word.0)).collect();
