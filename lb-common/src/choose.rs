@@ -9,7 +9,7 @@ use crate::family::Family;
 use crate::hash::{self, Tuple};
 use crate::parse::{self, Headers, Segment, TcpFlags, UDP};
 use crate::reason::{Event, Reason};
-use crate::tables::{Shared, Tables};
+use crate::tables::{Rings, Shared, Tables};
 use crate::track::{Flow, Side, after, near, proves};
 use crate::units::{MemberId, Port, Target};
 use crate::window::Window;
@@ -126,7 +126,7 @@ fn in_slot<T: Shared>(view: &View, behind: u16, hash: u64, tables: &T) -> Target
 }
 
 #[inline(always)]
-fn slot<T: Shared>(view: &View, hash: u64, tables: &T) -> MemberId {
+fn slot<T: Rings>(view: &View, hash: u64, tables: &T) -> MemberId {
     if view.ring_size == 0 {
         return MemberId::NONE;
     }
@@ -135,7 +135,7 @@ fn slot<T: Shared>(view: &View, hash: u64, tables: &T) -> MemberId {
 
 /// Whether a member takes new connections.
 #[inline(always)]
-pub fn accepts<T: Shared>(view: &View, member: MemberId, tables: &T) -> bool {
+pub fn accepts<T: Rings>(view: &View, member: MemberId, tables: &T) -> bool {
     let (word, bit) = member.health_place();
     let Some(word) = word.checked_sub(view.health_skip) else { return false };
     if member == MemberId::NONE || word >= view.health_words {
@@ -363,7 +363,7 @@ pub struct Draw {
 impl Draw {
     /// One step; true ends the walk.
     #[inline(always)]
-    pub fn round<T: Shared>(&mut self, tables: &T) -> bool {
+    pub fn round<T: Rings>(&mut self, tables: &T) -> bool {
         self.hash = hash::again(self.hash);
         let member = slot(&self.view, self.hash, tables);
         let found = member != self.own && accepts(&self.view, member, tables);

@@ -5,7 +5,6 @@ use crate::abi::{AddressFlags, Owner, RANGE, Range, RangeKey, Reverse, ReverseKe
 use crate::family::Family;
 use crate::fragment;
 use crate::parse::{self, Headers, Ip};
-use crate::pipeline::Exit;
 use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::units::{Addr, Port};
@@ -21,6 +20,10 @@ pub enum Way<'t, A: Family = Addr> {
     /// To a member's service port, past the frontend.
     Direct(Headers<A>, &'t Reverse<A>),
 }
+
+/// What [`way`] answers where [`whole`] may find more: it knows no fragment, and so ends with this for no other
+/// reason. A plain word, because what this takes is taken from every packet.
+pub const FURTHER: Reason = Reason::Fragment;
 
 /// How far a program looks for what a packet may be.
 pub trait Look: Copy {
@@ -53,7 +56,7 @@ pub fn way<'t, A: Family, F: Window, T: Tables<A>>(
     ip: &Ip<A>,
     root: &Root,
     tables: &'t T,
-) -> Result<Way<'t, A>, Exit> {
+) -> Result<Way<'t, A>, Reason> {
     by_address(&OnDemand(frame, ip), ip, root, tables, Exact)
 }
 
@@ -65,7 +68,7 @@ pub fn whole<'t, A: Family, F: Window, T: Tables<A>>(
     root: &Root,
     tables: &'t T,
     now: u64,
-) -> Result<Way<'t, A>, Exit> {
+) -> Result<Way<'t, A>, Reason> {
     match fragment::headers(frame, ip, root, tables, now) {
         Ok(headers) => by_address(&AtHand(headers), ip, root, tables, Wide),
         Err(refusal) => Err(refused(tables.address(ip.destination), refusal)),
@@ -74,14 +77,12 @@ pub fn whole<'t, A: Family, F: Window, T: Tables<A>>(
 
 /// The end of a packet without the headers that would tell its way.
 #[inline(always)]
-fn refused(destination: AddressFlags, refusal: Reason) -> Exit {
-    if destination.has(AddressFlags::FRONTEND) {
-        let own = destination.has(AddressFlags::OWN);
-        Exit::Reason(if own { Reason::OwnFrontend } else { refusal })
-    } else if destination.has(AddressFlags::OWN) {
-        Exit::Reason(Reason::ToHost)
-    } else {
-        Exit::Reason(Reason::NotOurs)
+fn refused(destination: AddressFlags, refusal: Reason) -> Reason {
+    match (destination.has(AddressFlags::FRONTEND), destination.has(AddressFlags::OWN)) {
+        (true, true) => Reason::OwnFrontend,
+        (true, false) => refusal,
+        (false, true) => Reason::ToHost,
+        (false, false) => Reason::NotOurs,
     }
 }
 
@@ -117,7 +118,7 @@ fn by_address<'t, A: Family, T: Tables<A>, L: Look>(
     root: &Root,
     tables: &'t T,
     look: L,
-) -> Result<Way<'t, A>, Exit> {
+) -> Result<Way<'t, A>, Reason> {
     let to = tables.sieve(ip.destination);
     if to.has(Cell::FRONTEND) {
         let refusal = match source.headers() {
@@ -130,19 +131,19 @@ fn by_address<'t, A: Family, T: Tables<A>, L: Look>(
             }
             Err(reason) => reason,
         };
-        unwanted::<A, L>(tables.address(ip.destination), refusal)?;
+        unwanted::<L>(tables.address(ip.destination), refusal)?;
     }
     let from = tables.sieve(ip.source);
     if !from.has(Cell::MEMBER) && !to.has(Cell::MEMBER) {
-        return Err(Reason::NotOurs.into());
+        return Err(Reason::NotOurs);
     }
     if to.has(Cell::OWN) && tables.address(ip.destination).has(AddressFlags::OWN) {
-        return Err(Reason::ToHost.into());
+        return Err(Reason::ToHost);
     }
     match source.headers() {
         Ok(headers) => of_member(headers, from, to, tables, look),
-        Err(Reason::Fragment) if !L::WIDE => Err(Exit::Stage(A::STAGES.wide)),
-        Err(_) => Err(Reason::NotOurs.into()),
+        Err(Reason::Fragment) if !L::WIDE => Err(FURTHER),
+        Err(_) => Err(Reason::NotOurs),
     }
 }
 
@@ -198,17 +199,17 @@ fn first_of<A: Family, T: Tables<A>>(key: &RuleKey<A>, tables: &T) -> First {
 
 /// The end of what is to a frontend and of no rule; `Ok` if the sieve was wrong about it.
 #[inline(always)]
-fn unwanted<A: Family, L: Look>(address: AddressFlags, refusal: Reason) -> Result<(), Exit> {
+fn unwanted<L: Look>(address: AddressFlags, refusal: Reason) -> Result<(), Reason> {
     if !address.has(AddressFlags::FRONTEND) {
         return Ok(());
     }
     let wide = refusal == Reason::Fragment || refusal == Reason::NoRule && address.has(AddressFlags::WIDE);
     if wide && !L::WIDE {
-        Err(Exit::Stage(A::STAGES.wide))
+        Err(FURTHER)
     } else if address.has(AddressFlags::OWN) {
-        Err(Reason::OwnFrontend.into())
+        Err(Reason::OwnFrontend)
     } else {
-        Err(refusal.into())
+        Err(refusal)
     }
 }
 
@@ -219,7 +220,7 @@ fn of_member<A: Family, T: Tables<A>, L: Look>(
     to: Cell,
     tables: &T,
     look: L,
-) -> Result<Way<'_, A>, Exit> {
+) -> Result<Way<'_, A>, Reason> {
     let ip = &headers.ip;
     if from.has(Cell::MEMBER)
         && let Some(owner) = tables.owner(ip.source)
@@ -227,7 +228,7 @@ fn of_member<A: Family, T: Tables<A>, L: Look>(
         if let Some((reverse, behind)) = service(owner, headers.source_port, ip.protocol, tables, look) {
             return Ok(Way::Reply(headers, owner, reverse, behind));
         }
-        further::<A, L>(owner)?;
+        further::<L>(owner)?;
     }
     if to.has(Cell::MEMBER)
         && let Some(owner) = tables.owner(ip.destination)
@@ -235,9 +236,9 @@ fn of_member<A: Family, T: Tables<A>, L: Look>(
         if let Some((reverse, _)) = service(owner, headers.destination_port, ip.protocol, tables, look) {
             return Ok(Way::Direct(headers, reverse));
         }
-        further::<A, L>(owner)?;
+        further::<L>(owner)?;
     }
-    Err(Reason::NotOurs.into())
+    Err(Reason::NotOurs)
 }
 
 /// The service of a member at this port, if there is one, and how many ports this one is behind its first.
@@ -263,8 +264,8 @@ pub(crate) fn service<'t, A: Family, T: Tables<A>, L: Look>(
 
 /// Leaves to another program what may be of a range of ports.
 #[inline(always)]
-fn further<A: Family, L: Look>(owner: &Owner) -> Result<(), Exit> {
-    if !L::WIDE && owner.flags & Owner::RANGES != 0 { Err(Exit::Stage(A::STAGES.wide)) } else { Ok(()) }
+fn further<L: Look>(owner: &Owner) -> Result<(), Reason> {
+    if !L::WIDE && owner.flags & Owner::RANGES != 0 { Err(FURTHER) } else { Ok(()) }
 }
 
 /// The range that a port of a group's is in.

@@ -155,7 +155,16 @@ pub fn all<F: Window, T: Tables<Addr> + Tables<Addr6>>(frame: &mut F, tables: &T
 #[inline(always)]
 pub fn ingress<A: Icmp, F: Window, T: Tables<A>>(frame: &mut F, tables: &T, jiffies: u64) -> End {
     let decided = decide(frame, tables, jiffies, Exact);
-    End::of::<A, F>(decided, frame)
+    End::of::<A, F>(decided.map_err(further::<A>), frame)
+}
+
+/// What goes on where a plain program ends.
+#[inline(always)]
+fn further<A: Family>(exit: Exit) -> Exit {
+    match exit {
+        Exit::Reason(classify::FURTHER) => Exit::Stage(A::STAGES.wide),
+        Exit::Reason(_) | Exit::Stage(_) => exit,
+    }
 }
 
 /// The same for what [`ingress`] leaves to others: ports that only a range or a rule of all ports has, and

@@ -46,17 +46,21 @@ pub struct RouteQuery<A = Addr> {
     pub protocol: u8,
 }
 
+/// What tells who accepts.
+pub trait Rings {
+    /// The member in a slot, [`MemberId::NONE`] where there is none.
+    fn slot(&self, index: u32) -> MemberId;
+    /// A word of a health set.
+    fn health(&self, index: u32) -> u64;
+}
+
 /// Every look-up and every write that a packet of any family may cause.
-pub trait Shared {
+pub trait Shared: Rings {
     /// An exception, alive as long as this is held.
     type Entry: Deref<Target = FlowEntry>;
 
     /// What holds for all packets; its version is 0 before user space has ever written it.
     fn root(&self) -> Option<&Root>;
-    /// The member in a slot, [`MemberId::NONE`] where there is none.
-    fn slot(&self, index: u32) -> MemberId;
-    /// A word of a health set.
-    fn health(&self, index: u32) -> u64;
     /// The first word of a health set of `words` words that is not 0, from word `start` on and
     /// around: its index in the set, and itself.
     fn healthy(&self, base: u32, words: u32, start: u32) -> Option<(u32, u64)>;

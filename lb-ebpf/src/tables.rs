@@ -22,7 +22,7 @@ use lb_common::{
     choose::Draw,
     pipeline::Stage,
     reason::{Event, Reason},
-    tables::{Full, Route, RouteQuery, Shared, Tables},
+    tables::{Full, Rings, Route, RouteQuery, Shared, Tables},
     track::Side,
     units::{Addr, Addr6, MemberId},
 };
@@ -117,14 +117,11 @@ impl<'c> KernelTables<'c> {
     }
 }
 
-impl Shared for KernelTables<'_> {
-    type Entry = &'static FlowEntry;
+/// The maps that ask for no context: who hands on a reference to one that has it keeps it in memory, on every
+/// packet's way.
+struct Maps;
 
-    #[inline(always)]
-    fn root(&self) -> Option<&Root> {
-        ROOT.get(0)
-    }
-
+impl Rings for Maps {
     #[inline(always)]
     fn slot(&self, index: u32) -> MemberId {
         let Some(word) = SLOTS.get(index / SLOTS_PER_WORD) else { return MemberId::NONE };
@@ -134,6 +131,27 @@ impl Shared for KernelTables<'_> {
     #[inline(always)]
     fn health(&self, index: u32) -> u64 {
         HEALTH.get(index).copied().unwrap_or(0)
+    }
+}
+
+impl Rings for KernelTables<'_> {
+    #[inline(always)]
+    fn slot(&self, index: u32) -> MemberId {
+        Maps.slot(index)
+    }
+
+    #[inline(always)]
+    fn health(&self, index: u32) -> u64 {
+        Maps.health(index)
+    }
+}
+
+impl Shared for KernelTables<'_> {
+    type Entry = &'static FlowEntry;
+
+    #[inline(always)]
+    fn root(&self) -> Option<&Root> {
+        ROOT.get(0)
     }
 
     /// By `bpf_loop` (Linux 5.17): unrolled by the verifier, up to 1,024 rounds in each of three
@@ -150,9 +168,8 @@ impl Shared for KernelTables<'_> {
     /// here.
     #[inline(always)]
     fn draw(&self, rounds: u32, draw: &mut Draw) {
-        let mut walk = Walk { tables: self, draw };
-        // SAFETY: `walk` outlives the call, and `round` takes exactly this type.
-        unsafe { bpf_loop(rounds, round as *mut c_void, (&raw mut walk).cast(), 0) };
+        // SAFETY: `draw` outlives the call, and `round` takes exactly this type.
+        unsafe { bpf_loop(rounds, round as *mut c_void, (&raw mut *draw).cast(), 0) };
     }
 
     #[inline(always)]
@@ -365,19 +382,11 @@ extern "C" fn step(_round: u64, search: *mut Search) -> i64 {
     0
 }
 
-/// A walk of a ring.
-#[repr(C)]
-struct Walk<'w, 'c> {
-    tables: &'w KernelTables<'c>,
-    draw: &'w mut Draw,
-}
-
-/// One step of it; 1 ends it.
+/// One step of a walk of a ring; 1 ends it.
 #[inline(never)]
-extern "C" fn round(_round: u64, walk: *mut Walk<'_, '_>) -> i64 {
-    // SAFETY: `draw` lends its own struct for the length of the loop.
-    let walk = unsafe { &mut *walk };
-    i64::from(walk.draw.round(walk.tables))
+extern "C" fn round(_round: u64, draw: *mut Draw) -> i64 {
+    // SAFETY: `draw` lends what it was lent for the length of the loop.
+    i64::from(unsafe { &mut *draw }.round(&Maps))
 }
 
 /// The kernel's clock, in jiffies since an arbitrary moment: inlined by the JIT.

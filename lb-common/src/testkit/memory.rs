@@ -12,7 +12,7 @@ use crate::abi::{
 use crate::choose::Draw;
 use crate::family::Family;
 use crate::reason::Event;
-use crate::tables::{Full, Route, RouteQuery, Shared, Tables};
+use crate::tables::{Full, Rings, Route, RouteQuery, Shared, Tables};
 use crate::track::Side;
 use crate::units::{Addr, Addr6, MemberId, Port};
 
@@ -182,19 +182,21 @@ impl Stored for Addr6 {
     }
 }
 
-impl Shared for Memory {
-    type Entry = Rc<FlowEntry>;
-
-    fn root(&self) -> Option<&Root> {
-        Some(&self.root)
-    }
-
+impl Rings for Memory {
     fn slot(&self, index: u32) -> MemberId {
         self.slots.get(&index).copied().unwrap_or(MemberId::NONE)
     }
 
     fn health(&self, index: u32) -> u64 {
         self.health.get(&index).copied().unwrap_or(0)
+    }
+}
+
+impl Shared for Memory {
+    type Entry = Rc<FlowEntry>;
+
+    fn root(&self) -> Option<&Root> {
+        Some(&self.root)
     }
 
     fn healthy(&self, base: u32, words: u32, start: u32) -> Option<(u32, u64)> {
