@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use lb_common::abi::{AddressFlags, Rule, View, access};
+use lb_common::abi::{AddressFlags, Range, Rule, View, access};
 use lb_common::units::MemberId;
-use lb_ctl::state::{MapState, RuleKey};
+use lb_ctl::state::{MapState, PortPrefix, RuleKey};
 
 /// Everything but the sieve, which follows from the rest.
 pub(crate) fn dump(state: &MapState) -> String {
@@ -15,6 +15,13 @@ pub(crate) fn dump(state: &MapState) -> String {
     line(&mut text, format_args!("root     epoch {}, marks live {} steps", root.epoch, root.mark_life));
     for (key, rule) in &state.rules {
         line(&mut text, format_args!("{}", described(*key, rule, state)));
+    }
+    for (ports, range) in &state.ranges {
+        let frontend = format!("{}/{}", ports.key.of, protocol(ports.key.protocol));
+        line(
+            &mut text,
+            format_args!("range    {frontend} of epoch {}: {}", ports.key.epoch, part(ports, *range)),
+        );
     }
     for (base, ring) in &state.rings {
         line(&mut text, format_args!("ring     at {base}, {} slots: {}", ring.len(), shares(ring)));
@@ -48,6 +55,10 @@ pub(crate) fn dump(state: &MapState) -> String {
             ),
         );
     }
+    for (ports, range) in &state.reverse_ranges {
+        let group = format!("group {}/{}", ports.key.of, protocol(ports.key.protocol));
+        line(&mut text, format_args!("reverse  {group}: {}", part(ports, *range)));
+    }
     for (entry, verdict) in &state.access {
         let says = ["denies", "allows"][*verdict as usize];
         let network = entry.address;
@@ -57,6 +68,13 @@ pub(crate) fn dump(state: &MapState) -> String {
         line(&mut text, format_args!("address  {address} is {}", kind(*flags)));
     }
     text
+}
+
+/// As many ports as one prefix has, and the range that they are of.
+fn part<O: Copy>(ports: &PortPrefix<O>, range: Range) -> String {
+    let first = ports.key.port.get();
+    let last = first + u16::MAX.checked_shr(ports.length.into()).unwrap_or(0);
+    format!("{first}-{last} of {}-{}", range.first.get(), range.last.get())
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
@@ -125,6 +143,7 @@ fn kind(flags: AddressFlags) -> String {
     };
     match (flags.has(AddressFlags::FRONTEND), flags.has(AddressFlags::OWN)) {
         (true, true) => format!("a frontend{health} and the host's own"),
+        (true, false) if flags.has(AddressFlags::WIDE) => format!("a frontend{health} with ranges"),
         (true, false) => format!("a frontend{health}"),
         (false, true) => "the host's own".to_owned(),
         (false, false) => "nothing".to_owned(),
@@ -135,6 +154,8 @@ fn protocol(number: u8) -> &'static str {
     match number {
         6 => "tcp",
         17 => "udp",
+        134 => "tcp range",
+        145 => "udp range",
         _ => "?",
     }
 }

@@ -7,6 +7,7 @@
 
 mod dump;
 mod nat;
+mod ranges;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;

@@ -44,8 +44,12 @@ impl Kernel {
 
     /// So many ticks go by for what is known of them.
     pub(super) fn age_fragments(&mut self, ticks: u32) {
-        OF_V4.iter().for_each(|name| self.age_family::<Addr>(name, ticks));
-        OF_V6.iter().for_each(|name| self.age_family::<Addr6>(name, ticks));
+        for name in OF_V4 {
+            self.age_family::<Addr>(name, ticks);
+        }
+        for name in OF_V6 {
+            self.age_family::<Addr6>(name, ticks);
+        }
     }
 
     fn age_family<A: Copy + Ord + 'static>(&mut self, name: &str, ticks: u32) {

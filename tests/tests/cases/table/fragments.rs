@@ -27,7 +27,7 @@ pub(super) fn rows() -> Vec<Case> {
     let reply = self::first(named(1));
     let segment = || data().payload(&[7; 24]);
     vec![
-        case("S-FRAG-1: the fragments of a datagram go where its first one goes", lab())
+        case("S-FRAG-1, S-HA-8: the fragments of a datagram go where its first one goes", lab())
             .client(first.clone(), dns(to_member(1)))
             .client(second.clone(), dns(to_member(1)))
             .client(last.clone(), dns(to_member(1)))

@@ -17,12 +17,15 @@ pub(super) fn rows() -> Vec<Case> {
     let wide = || World::lab().wide();
     let direct = |frame: Frame| frame.to(&member_socket(1, GAME.port));
     vec![
-        case("each port of a range goes to the port of the member that is as far behind the first", wide())
-            .client(syn(GAME_FIRST), opens(1).of(GAME_FIRST))
-            .client(syn(GAME), opens(1).of(GAME))
-            .client(data(GAME_LAST), to_member(1).of(GAME_LAST))
-            .client(query(VOICE), to_member(1).of(VOICE))
-            .holds(0, 0),
+        case(
+            "S-RULE-11: each port of a range goes to the port of the member that is as far behind the first",
+            wide(),
+        )
+        .client(syn(GAME_FIRST), opens(1).of(GAME_FIRST))
+        .client(syn(GAME), opens(1).of(GAME))
+        .client(data(GAME_LAST), to_member(1).of(GAME_LAST))
+        .client(query(VOICE), to_member(1).of(VOICE))
+        .holds(0, 0),
         case("ports beside a range are no rule's", wide())
             .client(syn(GAME).to("203.0.113.10:7999"), untouched(Reason::NoRule))
             .client(syn(GAME).to("203.0.113.10:8064"), untouched(Reason::NoRule))

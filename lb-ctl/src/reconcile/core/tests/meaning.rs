@@ -77,11 +77,13 @@ pub(super) fn assert_tidy(world: &World) {
     let maps = world.maps();
     let epoch = u8::try_from(maps.root.epoch).unwrap();
     assert!(maps.rules.keys().all(|key| key.epoch == epoch), "rules of other epochs");
+    assert!(maps.ranges.keys().all(|ports| ports.key.epoch == epoch), "ranges of other epochs");
     let lists: BTreeSet<u32> = maps.rules.values().map(Rule::list).collect();
     assert!(maps.access.keys().all(|entry| lists.contains(&entry.list)), "lists of nobody");
     let groups: BTreeSet<u32> = maps.owners.values().map(|owner| owner.group).collect();
     let filled: BTreeSet<u32> = maps.reverse.keys().map(|key| key.group).collect();
     assert_eq!(groups, filled, "groups and their entries");
+    assert!(maps.reverse_ranges.keys().all(|ports| groups.contains(&ports.key.of)), "ranges of nobody");
     for owner in maps.owners.values() {
         assert!(maps.members.contains_key(&owner.member), "an owner without a member");
     }

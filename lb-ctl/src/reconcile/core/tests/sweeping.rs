@@ -1,6 +1,7 @@
 use lb_common::abi::FlowWord;
 use lb_common::units::{MemberId, Port, Target, Tick};
 
+use super::meaning::assert_tidy;
 use super::*;
 use crate::dataplane::FlowTable;
 use crate::state::FlowKey;
@@ -45,6 +46,37 @@ fn what_is_past_its_life_counts_no_more_and_goes_a_minute_later() {
     world.core.sweep().unwrap();
     assert_eq!(world.fake.flow(FlowTable::Confirmed, &flow(1)), None);
     assert!(world.fake.flow(FlowTable::Confirmed, &flow(3)).is_some());
+}
+
+/// What is carried is told by the range, though each of its flows has a port of its own.
+#[test]
+fn a_member_of_a_range_is_kept_until_its_connections_end() {
+    let file = |numbers: &[u8]| {
+        let exact = "port: 80, pool: web, backendPort: 8080";
+        backends(numbers).replace(exact, "port: 80-99, pool: web, backendPort: 8080-8099")
+    };
+    let mut world = World::with(&file(&[1, 2]));
+    let second = label(&world, "10.0.1.2");
+    world.apply(&file(&[1])).unwrap();
+    world.later(Duration::from_hours(1));
+    let (jiffies, _) = world.fake.clock().unwrap();
+    let tick = Tick::new(u32::try_from(jiffies >> world.maps().root.tick_shift).unwrap());
+    let word = FlowWord::new(Target { member: second, port: Port::new(8097) }, tick, FlowWord::USABLE);
+    let key = FlowKey { local_port: Port::new(97), ..flow(1) };
+    world.fake.insert_flow(FlowTable::Confirmed, key, word);
+    world.core.settle(world.now).unwrap();
+    for _ in 0..3 {
+        world.converge().unwrap();
+    }
+    assert!(world.has_member("10.0.1.2"));
+    let owner = world.maps().owners[&"10.0.1.2".parse().unwrap()];
+    assert_eq!(owner.flags, lb_common::abi::Owner::RANGES, "its replies find the range");
+    world.later(Duration::from_hours(3));
+    for _ in 0..3 {
+        world.converge().unwrap();
+    }
+    assert!(!world.has_member("10.0.1.2"));
+    assert_tidy(&world);
 }
 
 #[test]
