@@ -88,6 +88,7 @@ fn name(pattern: &Pattern) -> &'static str {
         Pattern::DoubledAcks => "bare ACKs twice",
         Pattern::SynsFrom(_) => "SYNs with the sources of established connections",
         Pattern::Udp => "datagrams",
+        Pattern::FirstFragments => "first fragments",
     }
 }
 

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use lb_tests::client::{talk::Talk, udp::Flow};
 use lb_tests::counters::{checksum_errors, snmp};
+use lb_tests::frames::{Flood, Pattern};
 use lb_tests::instance::{Instance, lbctl_under_test};
 use lb_tests::lab::{Backend, CLIENT, FRONTEND, Lab, NetNs, Topology, twin};
 use lb_tests::server::{Server, UdpServer};
@@ -226,5 +227,27 @@ fn fragments_without_their_first_are_dropped() {
     }
     assert_eq!((world.count("NoRule"), world.count("FragmentUnknown")), (2, 10));
     world.assert_sound();
+    world.lab.teardown().unwrap();
+}
+
+/// Many times more than are remembered: answers in fragments come through all the same.
+#[test]
+fn a_flood_of_first_fragments_tears_no_answer() {
+    let world = World::new("wide-flood");
+    let target = SocketAddrV4::new(FRONTEND, NAMES[0]);
+    let flood = Flood { pattern: Pattern::FirstFragments, target, frames: 100_000, rate: 50_000, seed: 7 };
+    let flooding = flood.start(&world.lab).unwrap();
+    // Fits a frame; with the server's name before it, the answer does not.
+    let payload = "x".repeat(1_472);
+    let (mut asked, before) = (0, world.count("ReplyToClient"));
+    while flooding.sent() < 90_000 {
+        let answer = world.flow(Family::V4, NAMES[1]).ask(&payload, PATIENCE).unwrap();
+        assert!(answer.is_some(), "no answer to question {asked}");
+        asked += 1;
+    }
+    flooding.wait().unwrap();
+    assert!(asked > 50, "{asked} questions in two seconds");
+    assert!(world.count("ReplyToClient") - before >= 2 * asked, "answers came in fragments");
+    assert!(world.count("ToMember") >= 100_000, "the flood was let in");
     world.lab.teardown().unwrap();
 }

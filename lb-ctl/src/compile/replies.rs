@@ -79,10 +79,12 @@ impl Kind {
         self.carried.iter().chain(configured).map(|(&key, &reverse)| (key, reverse)).collect()
     }
 
-    /// What the file gives a port that this way back is needed for: a port in a range, or a range around one.
-    fn other(&self, key: (Port, u8), way: &Reverse, pools: &[Mapping]) -> Option<(Port, Reverse)> {
+    /// What the file gives a port that this way back is needed for: a port in a range, or a range around one,
+    /// of which `among` has the candidates by pool.
+    fn other(&self, key: (Port, u8), way: &Reverse, among: &[Mapping]) -> Option<(Port, Reverse)> {
         let (first, last) = at_member(key.0, way);
-        let configured = self.pools.iter().flat_map(|&pool| &pools[pool]).chain(&self.nat);
+        let nat = (key.1 & RANGE != 0).then_some(&self.nat).into_iter().flatten();
+        let configured = self.pools.iter().flat_map(|&pool| &among[pool]).chain(nat);
         let mut others = configured.filter_map(|(&(port, protocol), other)| {
             let (other_first, other_last) = at_member(port, other);
             let shared = first.max(other_first);
@@ -202,6 +204,13 @@ fn kinds(
             kind.nat.insert((port, service.protocol), *reverse);
         }
     }
+    let of_ranges = |pool: &Mapping| {
+        pool.iter()
+            .filter(|((_, protocol), _)| protocol & RANGE != 0)
+            .map(|(&key, &way)| (key, way))
+            .collect()
+    };
+    let ranges: Vec<Mapping> = pools.iter().map(of_ranges).collect();
     for (service, target) in in_use(input, labels, nat) {
         let Some(reverse) = services.get(&service) else { continue };
         let Some(address) = answers(input.observed, service, target) else { continue };
@@ -209,7 +218,8 @@ fn kinds(
         let key = (target.port, service.protocol);
         let configured = kind.pools.iter().find_map(|&pool| pools[pool].get(&key)).or(kind.nat.get(&key));
         let there = *configured.unwrap_or_else(|| kind.carried.entry(key).or_insert(*reverse));
-        let other = kind.other(key, reverse, pools).or((there != *reverse).then_some((target.port, there)));
+        let among = if key.1 & RANGE == 0 { &ranges } else { pools };
+        let other = kind.other(key, reverse, among).or((there != *reverse).then_some((target.port, there)));
         if let Some((port, new)) = other {
             return Err(Refusal::StillCarried {
                 member: address,

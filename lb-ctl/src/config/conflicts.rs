@@ -148,10 +148,7 @@ pub(super) fn backend_ports(config: &RawConfig, targets: &[Target], report: &mut
         for &protocol in protocols.value.each() {
             if let Err((port, first)) = sender.enter(by_pool.entry((protocol, pool)).or_default()) {
                 let member = members.backends.iter().find_map(|backend| backend.address.as_ref());
-                let goal = match member {
-                    Some(address) => SocketAddr::new(address.value, port).to_string(),
-                    None => format!("port {port}"),
-                };
+                let goal = goal(member.map(|address| address.value), port);
                 clash(&sender, first, members, protocol, &goal, report);
                 continue 'rules;
             }
@@ -159,12 +156,22 @@ pub(super) fn backend_ports(config: &RawConfig, targets: &[Target], report: &mut
             for At { value: address, .. } in addresses.filter(|address| shared.contains(&address.value)) {
                 if let Err((port, first)) = sender.enter(by_backend.entry((protocol, *address)).or_default())
                 {
-                    let goal = SocketAddr::new(*address, port).to_string();
+                    let goal = goal(Some(*address), port);
                     clash(&sender, first, members, protocol, &goal, report);
                     continue 'rules;
                 }
             }
         }
+    }
+}
+
+/// Where two rules meet; port 0 is of two rules of all ports.
+fn goal(address: Option<IpAddr>, port: u16) -> String {
+    match (address, port) {
+        (Some(address), 0) => format!("all ports of {address}"),
+        (Some(address), port) => SocketAddr::new(address, port).to_string(),
+        (None, 0) => "all ports".to_owned(),
+        (None, port) => format!("port {port}"),
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Pattern {
     SynsFrom(Vec<SocketAddrV4>),
     /// Datagrams, each from another source.
     Udp,
+    /// The first fragment of a datagram, each from another source.
+    FirstFragments,
 }
 
 /// A flood from the client's side.
@@ -82,7 +84,7 @@ impl Flood {
             let due = self.due(started.elapsed()).saturating_sub(sent).min(MOST_AT_ONCE);
             if due > 0 {
                 let frames: Vec<_> =
-                    (0..due).map(|_| padded(&packets.next(), link)).collect::<Result<_>>()?;
+                    (0..due).map(|_| padded(&packets.next_frame(link))).collect::<Result<_>>()?;
                 generator.lay_out(&frames)?;
                 let taken = generator.send(u32::try_from(due)?)?;
                 if taken > 0 {
@@ -108,10 +110,10 @@ impl Flood {
 }
 
 /// As long as the generator's frames are: what is behind a packet is Ethernet's padding.
-fn padded(packet: &Packet, link: Link) -> Result<[u8; FRAME]> {
-    let (frame, mut padded) = (packet.to_frame(link), [0; FRAME]);
+fn padded(frame: &[u8]) -> Result<[u8; FRAME]> {
+    let mut padded = [0; FRAME];
     let place = padded.get_mut(..frame.len()).context("a packet of a flood is longer than a frame")?;
-    place.copy_from_slice(&frame);
+    place.copy_from_slice(frame);
     Ok(padded)
 }
 
@@ -160,6 +162,14 @@ impl<'a> Packets<'a> {
         Self { flood, rng: Rng::with_seed(flood.seed), second: None, turn: 0 }
     }
 
+    fn next_frame(&mut self, link: Link) -> Vec<u8> {
+        let mut frame = self.next().to_frame(link);
+        if matches!(self.flood.pattern, Pattern::FirstFragments) {
+            more_fragments(&mut frame);
+        }
+        frame
+    }
+
     fn next(&mut self) -> Packet {
         if let Some(second) = self.second.take() {
             return second;
@@ -177,7 +187,7 @@ impl<'a> Packets<'a> {
                 self.second = Some(segment(source, target, ACK, seq.wrapping_add(1), self.rng.u32(..)));
                 segment(source, target, SYN, seq, 0)
             }
-            Pattern::Udp => datagram(source, target, b"flood"),
+            Pattern::Udp | Pattern::FirstFragments => datagram(source, target, b"flood..."),
         }
     }
 
@@ -195,4 +205,19 @@ impl<'a> Packets<'a> {
         self.second = Some(packet.clone());
         packet
     }
+}
+
+/// Says that others follow, in place of "don't fragment".
+fn more_fragments(frame: &mut [u8]) {
+    const FLAGS: std::ops::Range<usize> = 20..22;
+    const CHECKSUM: std::ops::Range<usize> = 24..26;
+    let read =
+        |frame: &[u8], at: std::ops::Range<usize>| u16::from_be_bytes([frame[at.start], frame[at.start + 1]]);
+    let (old, new) = (read(frame, FLAGS), 0x2000_u16);
+    // RFC 1624, equation 3.
+    let sum = u32::from(!read(frame, CHECKSUM)) + u32::from(!old) + u32::from(new);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let [high, low, ..] = (!((sum & 0xffff) + (sum >> 16)) << 16).to_be_bytes();
+    frame[CHECKSUM].copy_from_slice(&[high, low]);
+    frame[FLAGS].copy_from_slice(&new.to_be_bytes());
 }
