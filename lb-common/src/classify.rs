@@ -12,10 +12,10 @@ use crate::window::Window;
 
 /// A packet that a look at its addresses has not sent away.
 pub enum Way<'t, A: Family = Addr> {
-    /// To a frontend port that a rule has. The port is so many behind the first that the rule has, see
-    /// [`Rule::behind`].
+    /// To a frontend port that a rule has, so many ports behind its first. The port at the member is as many
+    /// behind that of the view.
     Inbound(Headers<A>, &'t Rule, u16),
-    /// From a member's service port, likewise, see [`Reverse::behind`].
+    /// From a member's service port. The frontend's port is as many behind that of the way back.
     Reply(Headers<A>, &'t Owner, &'t Reverse<A>, u16),
     /// To a member's service port, past the frontend.
     Direct(Headers<A>, &'t Reverse<A>),

@@ -8,9 +8,7 @@ use lb_common::testkit::{Frame, frame};
 
 use super::{answer, data, query, syn};
 use crate::cases::case::{Case, case};
-use crate::cases::expect::{
-    answered, to_client, to_client_by_kernel, to_member, to_member_by_kernel, untouched,
-};
+use crate::cases::expect::{answered, to_client_by_kernel, to_member, to_member_by_kernel, untouched};
 use crate::cases::world::{CLIENT, DNS, Family, NARROW, NARROW_MTU, WEB, World, member_socket};
 
 const FRONTEND: &str = "203.0.113.10:0";
@@ -112,7 +110,7 @@ fn too_big() -> Vec<Case> {
     let question = || query().payload(&[9; 1400]);
     let opening = || syn().payload(&[9; 1400]);
     let cut = || data().payload(&vec![9; most]).fragment(0x2000);
-    let rest = || frame::other(&member_socket(1, 0), client, TCP).payload(&[9; 1400]).fragment(0x2003);
+    let rest = || frame::other(CLIENT, WEB.frontend, TCP).payload(&[9; 1400]).fragment(0x2003);
     vec![
         case("a packet that just fits its way to the member is sent on", behind())
             .client(data().payload(&vec![9; most]), to_member(3).at("10.0.3.66:8080")),
@@ -138,8 +136,8 @@ fn too_big() -> Vec<Case> {
             .in_ipv4(),
         case("an IPv6 fragment too big for its way is answered with what fits", behind())
             .client(cut(), tell(CLIENT, &cut()))
-            .member(1, answer(1).to(client).fragment(0x2000), to_client())
-            .member(1, rest(), tell(&member_socket(1, 0), &rest()))
+            .client(data().fragment(0x2000), to_member(3).at("10.0.3.66:8080"))
+            .client(rest(), tell(CLIENT, &rest()))
             .in_ipv6(),
         case("too many packets that are too big are dropped in silence", behind().answered(LIMIT))
             .client(long(), untouched(Reason::IcmpLimited)),
