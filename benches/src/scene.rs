@@ -13,10 +13,10 @@ use lb_common::{
 };
 use lb_ctl::{
     compile::{
-        prefixes,
+        cut,
         ring::{self, RingKey},
     },
-    state::{AccessEntry, MapState, Member, PortPrefix, Reverse, RuleKey, Stored as _},
+    state::{AccessEntry, MapState, Member, Reverse, RuleKey, Stored as _},
 };
 use lb_tests::lab::{BALANCER, CLIENT, CLIENT_LINK, Lab};
 use nix::net::if_::if_nametoindex;
@@ -218,17 +218,15 @@ fn add_ranges(state: &mut MapState) {
         let mut rule = state.rules[&exact];
         rule.current.port = range.first;
         state.rules.insert(RuleKey { port: range.first, protocol: TCP | RANGE, ..exact }, rule);
-        state.ranges.extend(prefixes(range).into_iter().map(|(port, length)| {
-            (PortPrefix { key: RangeKey { of: address, protocol: TCP, epoch: 1, port }, length }, range)
-        }));
+        let first = RangeKey { of: address, protocol: TCP, epoch: 1, port: range.first };
+        state.ranges.extend(cut(first, range.last));
         state.addresses.insert(address, AddressFlags::FRONTEND.with(AddressFlags::WIDE));
     }
     let exact = ReverseKey { group: 1, port: Port::new(MEMBER_PORT), protocol: TCP, reserved: 0 };
     let reverse = Reverse { port: range.first, last: range.last, ..state.reverse[&exact] };
     state.reverse.insert(ReverseKey { port: range.first, protocol: TCP | RANGE, ..exact }, reverse);
-    state.reverse_ranges.extend(prefixes(range).into_iter().map(|(port, length)| {
-        (PortPrefix { key: RangeKey { of: 1, protocol: TCP, epoch: 0, port }, length }, range)
-    }));
+    let first = RangeKey { of: 1, protocol: TCP, epoch: 0, port: range.first };
+    state.reverse_ranges.extend(cut(first, range.last));
     state.owners.values_mut().for_each(|owner| owner.flags = Owner::RANGES);
 }
 

@@ -35,7 +35,7 @@ pub use addresses::judged;
 pub(crate) use backends::known as known_labels;
 pub use health::{Accepting, accepting};
 pub use nat::{NatMapping, NatRules, nat_mapping};
-pub use ranges::{Ranges, prefixes};
+pub use ranges::{Ranges, cut};
 pub use services::health_words;
 
 /// Frontend ports: what names a rule towards clients, whatever the file calls it.

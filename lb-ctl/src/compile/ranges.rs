@@ -39,16 +39,8 @@ fn service(ports: &PortPrefix<IpAddr>, range: Range) -> Service {
 /// Those of the frontends, as the rules of an epoch are found by them.
 pub(super) fn of_frontends(lasts: &Lasts, epoch: u8) -> BTreeMap<PortPrefix<IpAddr>, Range> {
     let ports = |(service, &last): (&Service, &Port)| {
-        let range = Range { first: service.port, last };
-        let of = RangeKey {
-            of: service.address,
-            protocol: service.protocol & !RANGE,
-            epoch,
-            port: Port::default(),
-        };
-        prefixes(range)
-            .into_iter()
-            .map(move |(port, length)| (PortPrefix { key: RangeKey { port, ..of }, length }, range))
+        let (of, protocol) = (service.address, service.protocol & !RANGE);
+        cut(RangeKey { of, protocol, epoch, port: service.port }, last)
     };
     lasts.iter().flat_map(ports).collect()
 }
@@ -57,18 +49,22 @@ pub(super) fn of_frontends(lasts: &Lasts, epoch: u8) -> BTreeMap<PortPrefix<IpAd
 pub(super) fn of_groups(reverse: &BTreeMap<ReverseKey, Reverse>) -> BTreeMap<PortPrefix<u32>, Range> {
     let of_ranges = reverse.iter().filter(|(key, _)| key.protocol & RANGE != 0);
     let ports = |(key, reverse): (&ReverseKey, &Reverse)| {
-        let range = Range { first: key.port, last: key.port.plus(reverse.last.behind(reverse.port)) };
-        let of = RangeKey { of: key.group, protocol: key.protocol & !RANGE, epoch: 0, port: Port::default() };
-        prefixes(range)
-            .into_iter()
-            .map(move |(port, length)| (PortPrefix { key: RangeKey { port, ..of }, length }, range))
+        let (of, protocol) = (key.group, key.protocol & !RANGE);
+        let last = key.port.plus(reverse.last.behind(reverse.port));
+        cut(RangeKey { of, protocol, epoch: 0, port: key.port }, last)
     };
     of_ranges.flat_map(ports).collect()
 }
 
+/// A range from the port of `first` to the last, as a map of ranges has it.
+pub fn cut<O: Copy>(first: RangeKey<O>, last: Port) -> impl Iterator<Item = (PortPrefix<O>, Range)> {
+    let range = Range { first: first.port, last };
+    let part = move |(port, length)| (PortPrefix { key: RangeKey { port, ..first }, length }, range);
+    prefixes(range).into_iter().map(part)
+}
+
 /// The prefixes that a range consists of, first port and length: two for each bit of a port, less two, at most.
-#[must_use]
-pub fn prefixes(range: Range) -> Vec<(Port, u8)> {
+fn prefixes(range: Range) -> Vec<(Port, u8)> {
     let (mut first, end) = (u32::from(range.first.get()), u32::from(range.last.get()) + 1);
     let mut prefixes = Vec::new();
     while first < end {

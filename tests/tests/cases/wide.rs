@@ -3,7 +3,8 @@
 use lb_common::abi::{AddressFlags, Owner, RANGE, Range, RangeKey, ReverseKey};
 use lb_common::parse::{TCP, UDP};
 use lb_common::units::Port;
-use lb_ctl::state::{MapState, PortPrefix, Reverse, RuleKey};
+use lb_ctl::compile::cut;
+use lb_ctl::state::{MapState, Reverse, RuleKey};
 
 use super::world::{Service, World};
 
@@ -24,8 +25,8 @@ impl World {
     /// With ranges of ports: 8000-8063 of TCP and 7000-7007 of UDP.
     pub(crate) fn wide(self) -> Self {
         self.with(|map| {
-            enter(map, GAME, Range { first: Port::new(8000), last: Port::new(8063) }, 10);
-            enter(map, VOICE, Range { first: Port::new(7000), last: Port::new(7007) }, 13);
+            enter(map, GAME, Range { first: Port::new(8000), last: Port::new(8063) });
+            enter(map, VOICE, Range { first: Port::new(7000), last: Port::new(7007) });
         })
     }
 
@@ -48,8 +49,8 @@ pub(crate) fn range_key(service: Service, first: u16, epoch: u32) -> RuleKey {
     RuleKey { port: Port::new(first), protocol: service.protocol | RANGE, ..service.key(epoch) }
 }
 
-/// Enters a range that is one prefix, of a service that stands for one of its ports.
-fn enter(map: &mut MapState, service: Service, range: Range, length: u8) {
+/// Enters a range, of which the service is one port.
+fn enter(map: &mut MapState, service: Service, range: Range) {
     service.enter(map);
     let key = service.key(map.root.epoch);
     let behind = key.port.behind(range.first);
@@ -67,12 +68,9 @@ fn enter(map: &mut MapState, service: Service, range: Range, length: u8) {
     );
     let protocol = service.protocol;
     let of = RangeKey { of: key.address, protocol, epoch: key.epoch, port: range.first };
-    map.ranges.insert(PortPrefix { key: of, length }, range);
-    for port in 0..=range.last.behind(range.first) {
-        let of = RangeKey { of: way.group, protocol, epoch: 0, port: first.plus(port) };
-        let range = Range { first, last: first.plus(range.last.behind(range.first)) };
-        map.reverse_ranges.insert(PortPrefix { key: of, length: 16 }, range);
-    }
+    map.ranges.extend(cut(of, range.last));
+    let of = RangeKey { of: way.group, protocol, epoch: 0, port: first };
+    map.reverse_ranges.extend(cut(of, first.plus(range.last.behind(range.first))));
     widen(map, &key);
 }
 
