@@ -137,7 +137,7 @@ fn add_members(state: &mut MapState, member_side: u32) {
             mtu: 1500,
             present: 1,
             forwarding: Forwarding::Nat as u8,
-            reserved: 0,
+            sources: 0,
         };
         state.members.insert(id, way);
         state.owners.insert(way.address, Owner { group: 1, member: id, reserved: 0 });
@@ -193,7 +193,7 @@ fn add_services(state: &mut MapState) {
     let reverse = Reverse {
         address: frontend(PLAIN).ip(),
         port: Port::new(FRONTEND_PORT),
-        reserved: 0,
+        flags: 0,
         stats: u32::from(PLAIN),
         life: 32_400,
     };

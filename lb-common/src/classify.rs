@@ -94,7 +94,7 @@ fn of_member<'t, A: Family, F: Window, T: Tables<A>>(
     {
         return Ok(Way::Direct(headers, reverse));
     }
-    Err(Reason::NotOurs)
+    Err(Reason::OfMember)
 }
 
 /// The service of a member at this port, if there is one.

@@ -1,6 +1,6 @@
 //! A packet's way, on one page.
 
-use crate::abi::{Owner, Reverse, Root, Rule, access};
+use crate::abi::{IcmpState, Owner, Reverse, Root, Rule, TRACKED_REPLIES, access};
 use crate::classify::{self, Way};
 use crate::family::{self, Family};
 use crate::icmp::{self, Icmp};
@@ -13,12 +13,25 @@ use crate::units::{Addr, Addr6};
 use crate::window::Window;
 use crate::{choose, egress, reply, tracked};
 
-/// A program that goes on where another one ends, so that this one need not pay for it.
-///
-/// The first forwards plain IPv4 and nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Stage {
+macro_rules! stages {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// A program that goes on where another one ends, so that this one need not pay for it.
+        ///
+        /// The first forwards plain IPv4 and nothing else.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Stage {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        impl Stage {
+            /// All stages, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+stages! {
     /// [`ingress`] for IPv6.
     Ipv6 = 0,
     /// [`icmp::pass`] for IPv4.
@@ -33,6 +46,14 @@ pub enum Stage {
     Tracked = 5,
     /// [`tracked::ingress`] for IPv6.
     Tracked6 = 6,
+    /// [`again`] for IPv4.
+    Again = 7,
+    /// [`again`] for IPv6.
+    Again6 = 8,
+    /// [`tracked::enter`] for IPv4.
+    Enter = 9,
+    /// [`tracked::enter`] for IPv6.
+    Enter6 = 10,
 }
 
 /// The stages of a family.
@@ -44,9 +65,14 @@ pub struct Stages {
     pub too_big: Stage,
     /// Flows that all have entries.
     pub tracked: Stage,
+    /// Those that have none yet.
+    pub again: Stage,
+    /// Making them.
+    pub enter: Stage,
 }
 
 /// How a program may end without an [`Outcome`].
+#[derive(Clone, Copy)]
 pub enum Exit {
     /// For this reason.
     Reason(Reason),
@@ -83,17 +109,31 @@ impl End {
     }
 }
 
+impl End {
+    /// From what a last program has decided: only who has sent what is too big has still to be told.
+    #[inline(always)]
+    pub(crate) fn of_last<A: Family>(decided: Result<Outcome, Exit>) -> Self {
+        let exit = match decided {
+            Ok(outcome) => return outcome.into(),
+            Err(exit) => exit,
+        };
+        match exit {
+            Exit::Reason(reason) => {
+                Self { outcome: reason.into(), next: (reason == Reason::TooBig).then_some(A::STAGES.too_big) }
+            }
+            Exit::Stage(stage) => Self { outcome: Reason::MemberUnknown.into(), next: Some(stage) },
+        }
+    }
+}
+
 impl From<Outcome> for End {
+    #[inline(always)]
     fn from(outcome: Outcome) -> Self {
         Self { outcome, next: None }
     }
 }
 
 impl Stage {
-    /// All stages, by number.
-    pub const ALL: &'static [Self] =
-        &[Self::Ipv6, Self::Icmp, Self::Icmp6, Self::TooBig, Self::TooBig6, Self::Tracked, Self::Tracked6];
-
     /// The stage for a frame that a program would end with `reason`.
     #[inline(always)]
     fn after<A: Icmp, F: Window>(reason: Reason, frame: &F) -> Option<Self> {
@@ -101,6 +141,8 @@ impl Stage {
             (Self::Ipv6, family::is_ipv6(frame))
         } else if reason == Reason::NotOurs {
             (A::STAGES.icmp, icmp::is_error::<A, F>(frame))
+        } else if reason == Reason::OfMember || reason == Reason::ToHost {
+            (A::STAGES.tracked, true)
         } else if reason == Reason::Protocol || reason == Reason::OwnFrontend {
             (A::STAGES.icmp, icmp::is_icmp::<A, F>(frame))
         } else {
@@ -119,6 +161,10 @@ impl Stage {
             Self::TooBig6 => icmp::too_big::<Addr6, F, T>(frame, tables, jiffies).into(),
             Self::Tracked => tracked::ingress::<Addr, F, T>(frame, tables, jiffies),
             Self::Tracked6 => tracked::ingress::<Addr6, F, T>(frame, tables, jiffies),
+            Self::Again => again::<Addr, F, T>(frame, tables, jiffies),
+            Self::Again6 => again::<Addr6, F, T>(frame, tables, jiffies),
+            Self::Enter => tracked::enter::<Addr, F, T>(frame, tables, jiffies),
+            Self::Enter6 => tracked::enter::<Addr6, F, T>(frame, tables, jiffies),
         }
     }
 }
@@ -136,12 +182,19 @@ pub fn all<F: Window, T: Tables<Addr> + Tables<Addr6>>(frame: &mut F, tables: &T
 /// `jiffies` is the kernel's own count (`bpf_jiffies64`).
 #[inline(always)]
 pub fn ingress<A: Icmp, F: Window, T: Tables<A>>(frame: &mut F, tables: &T, jiffies: u64) -> End {
-    let decided = decide::<A, F, T>(frame, tables, jiffies);
+    let decided = decide::<A, F, T, false>(frame, tables, jiffies);
     End::of::<A, F>(decided, frame)
 }
 
+/// The same for a packet of a flow that has no entry although it should: chooses its member, for whom
+/// [`tracked::enter`] makes them.
 #[inline(always)]
-fn decide<A: Family, F: Window, T: Tables<A>>(
+pub fn again<A: Icmp, F: Window, T: Tables<A>>(frame: &mut F, tables: &T, jiffies: u64) -> End {
+    End::of_last::<A>(decide::<A, F, T, true>(frame, tables, jiffies))
+}
+
+#[inline(always)]
+fn decide<A: Family, F: Window, T: Tables<A>, const AGAIN: bool>(
     frame: &mut F,
     tables: &T,
     jiffies: u64,
@@ -149,7 +202,12 @@ fn decide<A: Family, F: Window, T: Tables<A>>(
     let ip = A::read(frame)?;
     let root = tables.root().filter(|root| root.abi_version != 0).ok_or(Reason::NotConfigured)?;
     match classify::way(frame, &ip, root, tables)? {
-        Way::Inbound(headers, rule) => inbound(frame, &headers, rule, root, tables, jiffies),
+        Way::Inbound(headers, rule) => {
+            inbound::<A, F, T, AGAIN>(frame, &headers, rule, root, tables, jiffies)
+        }
+        Way::Reply(_, _, reverse) if !AGAIN && reverse.flags & TRACKED_REPLIES != 0 => {
+            Err(Exit::Stage(A::STAGES.tracked))
+        }
         Way::Reply(headers, owner, reverse) => {
             Ok(outbound(frame, &headers, owner, reverse, root, tables, jiffies)?)
         }
@@ -162,7 +220,7 @@ fn decide<A: Family, F: Window, T: Tables<A>>(
 
 /// Client to member.
 #[inline(always)]
-fn inbound<A: Family, F: Window, T: Tables<A>>(
+fn inbound<A: Family, F: Window, T: Tables<A>, const AGAIN: bool>(
     frame: &mut F,
     headers: &Headers<A>,
     rule: &Rule,
@@ -171,15 +229,19 @@ fn inbound<A: Family, F: Window, T: Tables<A>>(
     jiffies: u64,
 ) -> Result<Outcome, Exit> {
     admit(headers, rule, tables)?;
-    if rule.flags & Rule::TRACKED != 0 {
+    let tracks = rule.flags & Rule::TRACKED != 0;
+    if !AGAIN && tracks {
         return Err(Exit::Stage(A::STAGES.tracked));
     }
-    let choice = choose::target(frame, headers, rule, root, tables, jiffies)?;
-    let member = tables
-        .member(choice.target.member)
-        .filter(|member| member.present != 0)
-        .ok_or(Reason::MemberUnknown)?;
-    if headers.ip.source.shares(member.address, member.apart) {
+    let choice = choose::target(frame, headers, rule, root, tables, jiffies, AGAIN)?;
+    let unknown = if AGAIN { Exit::Reason(Reason::MemberUnknown) } else { Exit::Stage(A::STAGES.tracked) };
+    let member = tables.member(choice.target.member).filter(|member| member.present != 0).ok_or(unknown)?;
+    let hides_client = headers.ip.source.shares(member.address, member.apart);
+    if AGAIN && (tracks || hides_client) {
+        tables.set_icmp(IcmpState { target: choice.target.word(), ..tables.icmp() });
+        return Err(Exit::Stage(A::STAGES.enter));
+    }
+    if hides_client {
         return Err(Exit::Stage(A::STAGES.tracked));
     }
     let hop = egress::to_member(&headers.ip, member, tables)?;

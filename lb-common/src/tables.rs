@@ -4,8 +4,8 @@ use core::ops::Deref;
 
 use crate::abi::sieve::Cell;
 use crate::abi::{
-    AddressFlags, FlowEntry, FlowKey, IcmpState, Member, Owner, Reverse, ReverseKey, Root, RouteTable, Rule,
-    RuleKey,
+    AddressFlags, FlowEntry, FlowKey, IcmpState, Member, NatSource, Owner, Reverse, ReverseKey, Root,
+    RouteTable, Rule, RuleKey, TrackEntry,
 };
 use crate::family::Family;
 use crate::outcome::NextHop;
@@ -44,6 +44,15 @@ pub struct RouteQuery<A = Addr> {
     pub protocol: u8,
 }
 
+/// Where the entries of a tracked flow are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Until both ends have spoken; the least recently used are forgotten.
+    Opening,
+    /// Afterwards.
+    Tracked,
+}
+
 /// Every look-up and every write that a packet of any family may cause.
 pub trait Shared {
     /// An exception, alive as long as this is held.
@@ -72,6 +81,9 @@ pub trait Shared {
 
 /// Those that a packet of one family may cause.
 pub trait Tables<A: Family = Addr>: Shared {
+    /// An entry of a tracked flow, alive as long as this is held.
+    type Track: Deref<Target = TrackEntry<A>>;
+
     /// First glance at an address.
     fn sieve(&self, address: A) -> Cell;
     /// The rule of a frontend port.
@@ -94,6 +106,14 @@ pub trait Tables<A: Family = Addr>: Shared {
     fn confirm(&self, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), Full>;
     /// Stores an exception that awaits its proof.
     fn suspend(&self, key: &FlowKey<A>, entry: &FlowEntry) -> Result<(), Full>;
+    /// One direction of a tracked flow.
+    fn tracked(&self, tier: Tier, key: &FlowKey<A>) -> Option<Self::Track>;
+    /// Stores one direction; with `new` only if the tier has none of this key.
+    fn track(&self, tier: Tier, key: &FlowKey<A>, entry: &TrackEntry<A>, new: bool) -> Result<(), Full>;
+    /// Takes one direction back.
+    fn untrack(&self, tier: Tier, key: &FlowKey<A>);
+    /// An address of ours that clients' packets may leave from.
+    fn source(&self, index: u32) -> Option<&NatSource<A>>;
     /// The compiled routes of a generation.
     fn routes(&self, generation: u32) -> Option<&RouteTable<A>>;
     /// The kernel's own answer.

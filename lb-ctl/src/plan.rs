@@ -70,6 +70,7 @@ pub fn inverse(change: &Change, before: &MapState) -> Option<Change> {
         Change::Member(label, _) => Change::Member(*label, before.members.get(label).copied()),
         Change::Owner(address, _) => Change::Owner(*address, before.owners.get(address).copied()),
         Change::Reverse(key, _) => Change::Reverse(*key, before.reverse.get(key).copied()),
+        Change::Source(index, _) => Change::Source(*index, before.sources.get(index).copied()),
         Change::Routes(place, _) => Change::Routes(*place, Box::new(*before.routes.get(*place)?)),
         // A ring or a number of statistics that no rule names is free space.
         Change::Ring(..) | Change::NewStats(_) => return None,
@@ -93,6 +94,7 @@ pub fn apply(state: &mut MapState, change: &Change) {
         Change::Member(label, value) => set(&mut state.members, *label, *value),
         Change::Owner(address, value) => set(&mut state.owners, *address, *value),
         Change::Reverse(key, value) => set(&mut state.reverse, *key, *value),
+        Change::Source(index, value) => set(&mut state.sources, *index, *value),
         Change::Routes(place, table) => {
             if let Some(routes) = state.routes.get_mut(*place) {
                 *routes = **table;
@@ -135,7 +137,9 @@ fn table<K: Ord + Copy, V: Copy + PartialEq>(
     plan.tidy.extend(gone.map(|&key| change(key, None)));
 }
 
+/// The addresses of ours that members name come before them.
 fn members(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
+    table(&observed.sources, &wanted.sources, plan, Change::Source);
     table(&observed.members, &wanted.members, plan, Change::Member);
 }
 

@@ -17,6 +17,10 @@ pub type Member = abi::Member<IpAddr>;
 pub type Reverse = abi::Reverse<IpAddr>;
 /// [`abi::FlowKey`] of either family.
 pub type FlowKey = abi::FlowKey<IpAddr>;
+/// [`abi::NatSource`] of either family.
+pub type NatSource = abi::NatSource<IpAddr>;
+/// [`abi::Translation`] of either family.
+pub type Translation = abi::Translation<IpAddr>;
 
 /// Everything that user space writes into maps, flows and counters apart.
 ///
@@ -39,6 +43,8 @@ pub struct MapState {
     pub members: BTreeMap<MemberId, Member>,
     pub owners: BTreeMap<IpAddr, Owner>,
     pub reverse: BTreeMap<ReverseKey, Reverse>,
+    /// Addresses of ours that clients' packets may leave from, by their index.
+    pub sources: BTreeMap<u32, NatSource>,
     /// Both tables of IPv4 routes; [`Root::routes`] names the one in force.
     pub routes: [RouteTable; ROUTE_TABLES],
 }
@@ -98,13 +104,14 @@ pub struct FamilyState<A> {
     pub members: BTreeMap<MemberId, abi::Member<A>>,
     pub owners: BTreeMap<A, Owner>,
     pub reverse: BTreeMap<ReverseKey, abi::Reverse<A>>,
+    pub sources: BTreeMap<u32, abi::NatSource<A>>,
 }
 
 impl MapState {
     /// The part that is of one family.
     #[must_use]
     pub fn of_family<A: Stored>(&self) -> FamilyState<A> {
-        let (members, reverse) = (self.members.iter(), self.reverse.iter());
+        let (members, reverse, sources) = (self.members.iter(), self.reverse.iter(), self.sources.iter());
         FamilyState {
             rules: self
                 .rules
@@ -122,6 +129,7 @@ impl MapState {
                 .collect(),
             owners: self.owners.iter().filter_map(|(at, owner)| Some((A::of(*at)?, *owner))).collect(),
             reverse: reverse.filter_map(|(key, it)| Some((*key, it.at(A::of(it.address)?)))).collect(),
+            sources: sources.filter_map(|(at, it)| Some((*at, it.at(A::of(it.address)?)))).collect(),
         }
     }
 

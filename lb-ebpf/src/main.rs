@@ -103,6 +103,42 @@ fn lb_tracked6(ctx: XdpContext) -> u32 {
     )
 }
 
+/// Chooses members for flows without entries in IPv4.
+#[xdp]
+fn lb_again(ctx: XdpContext) -> u32 {
+    go_on(
+        &pipeline::again::<Addr, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        &ctx,
+    )
+}
+
+/// Chooses members for flows without entries in IPv6.
+#[xdp]
+fn lb_again6(ctx: XdpContext) -> u32 {
+    go_on(
+        &pipeline::again::<Addr6, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        &ctx,
+    )
+}
+
+/// Makes entries in IPv4.
+#[xdp]
+fn lb_enter(ctx: XdpContext) -> u32 {
+    go_on(
+        &tracked::enter::<Addr, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        &ctx,
+    )
+}
+
+/// Makes entries in IPv6.
+#[xdp]
+fn lb_enter6(ctx: XdpContext) -> u32 {
+    go_on(
+        &tracked::enter::<Addr6, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        &ctx,
+    )
+}
+
 #[inline(always)]
 fn forward<'c, A: Icmp>(ctx: &'c XdpContext) -> u32
 where

@@ -13,15 +13,17 @@ mod routes;
 mod rule;
 pub mod sieve;
 mod stats;
+mod tracked;
 
 pub use flow::{FlowEntry, FlowKey, FlowWord};
 pub use icmp::IcmpState;
 pub use member::{AddressFlags, Forwarding, Member};
-pub use reverse::{Owner, REVERSES, Reverse, ReverseKey};
+pub use reverse::{Owner, REVERSES, Reverse, ReverseKey, TRACKED_REPLIES};
 pub use root::Root;
 pub use routes::{ROUTE_TABLES, ROUTES, RoutePrefix, RouteTable};
 pub use rule::{AccessKey, Mode, Rule, RuleKey, View, access};
 pub use stats::{Counter, RuleStats};
+pub use tracked::{NAT_SOURCES, NatSource, TrackEntry, Translation};
 
 /// Changes whenever the layout or the meaning of a map changes. User space refuses pinned maps
 /// of another version.
@@ -94,6 +96,18 @@ pub mod map {
     pub const PENDING6: &str = "lb_pending6";
     /// [`CONFIRMED`] for IPv6.
     pub const CONFIRMED6: &str = "lb_confirmed6";
+    /// Array of [`super::NatSource`].
+    pub const SOURCES: &str = "lb_sources";
+    /// [`SOURCES`] for IPv6.
+    pub const SOURCES6: &str = "lb_sources6";
+    /// [`super::FlowKey`] -> [`super::TrackEntry`], least recently used go first.
+    pub const OPENING: &str = "lb_opening";
+    /// [`OPENING`] for IPv6.
+    pub const OPENING6: &str = "lb_opening6";
+    /// [`super::FlowKey`] -> [`super::TrackEntry`], proven flows only.
+    pub const TRACKED: &str = "lb_flows";
+    /// [`TRACKED`] for IPv6.
+    pub const TRACKED6: &str = "lb_flows6";
     /// The program of each [`crate::pipeline::Stage`].
     pub const STAGES: &str = "lb_stages";
     /// [`super::IcmpState`] of each processor.
@@ -107,7 +121,7 @@ pub mod map {
     /// New connections by member label.
     pub const MEMBER_STATS: &str = "lb_member_stats";
     /// Every map, in the order in which a reader would ask for them.
-    pub const ALL: [&str; 28] = [
+    pub const ALL: [&str; 34] = [
         ROOT,
         SIEVE,
         RULES,
@@ -130,6 +144,12 @@ pub mod map {
         REVERSE6,
         PENDING6,
         CONFIRMED6,
+        SOURCES,
+        SOURCES6,
+        OPENING,
+        OPENING6,
+        TRACKED,
+        TRACKED6,
         STAGES,
         ICMP,
         REASONS,

@@ -50,6 +50,9 @@ impl ReverseKey {
     }
 }
 
+/// Of [`Reverse::flags`]: flows of the rule have entries, which come first.
+pub const TRACKED_REPLIES: u16 = 1;
+
 /// The frontend that the service is reached by. 16 bytes, 28 for IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(C)]
@@ -58,8 +61,8 @@ pub struct Reverse<A = Addr> {
     pub address: A,
     /// Frontend port.
     pub port: Port,
-    /// Zero.
-    pub reserved: u16,
+    /// Bits: [`TRACKED_REPLIES`].
+    pub flags: u16,
     /// Index of the rule's statistics.
     pub stats: u32,
     /// Life of an exception since its last packet, in ticks.
@@ -73,7 +76,7 @@ impl<A> Reverse<A> {
     /// The same at another address, or at this one in another form.
     #[must_use]
     pub fn at<B>(self, address: B) -> Reverse<B> {
-        let Self { port, reserved, stats, life, .. } = self;
-        Reverse { address, port, reserved, stats, life }
+        let Self { port, flags, stats, life, .. } = self;
+        Reverse { address, port, flags, stats, life }
     }
 }

@@ -35,7 +35,7 @@ pub struct Transport {
 /// An address of one family, and with it the form of that family's headers.
 pub trait Family: Copy + Eq + Ord + Hash + Default + Debug + 'static {
     /// What only this family's header says.
-    type Rest: Copy + Debug;
+    type Rest: Copy + Debug + Default;
 
     /// In the Ethernet header.
     const ETHERTYPE: u16;

@@ -23,7 +23,7 @@ const WHOLE: u16 = 0x4000;
 const IS_FRAGMENT: u16 = 0x3fff;
 
 /// What only an IPv4 header says (section 3.1); nothing of it is judged yet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Rest {
     version_length: u8,
     fragment: u16,
@@ -36,7 +36,13 @@ impl Family for Addr {
 
     const ETHERTYPE: u16 = 0x0800;
 
-    const STAGES: Stages = Stages { icmp: Stage::Icmp, too_big: Stage::TooBig, tracked: Stage::Tracked };
+    const STAGES: Stages = Stages {
+        icmp: Stage::Icmp,
+        too_big: Stage::TooBig,
+        tracked: Stage::Tracked,
+        again: Stage::Again,
+        enter: Stage::Enter,
+    };
 
     #[inline(always)]
     fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason> {

@@ -193,7 +193,8 @@ fn tell_too_big<A: Icmp, F: Window, T: Tables<A>>(
         ip.destination
     } else {
         let service = classify::service(ip.source, headers.source_port, ip.protocol, tables);
-        service.ok_or(Reason::NotOurs)?.1.address
+        // Of a tracked flow otherwise, whose frontend is nobody's business here.
+        service.map_or(ip.destination, |(_, reverse)| reverse.address)
     };
     answer::permit(&ip, root, tables, jiffies)?;
     #[allow(clippy::cast_possible_truncation, reason = "was 16 bits")]

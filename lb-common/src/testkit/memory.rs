@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::abi::{
-    AddressFlags, FlowEntry, FlowKey, FlowWord, IcmpState, Member, Owner, ROUTE_TABLES, Reverse, ReverseKey,
-    Root, RouteTable, Rule, RuleKey, access, sieve,
+    AddressFlags, FlowEntry, FlowKey, FlowWord, IcmpState, Member, NatSource, Owner, ROUTE_TABLES, Reverse,
+    ReverseKey, Root, RouteTable, Rule, RuleKey, TrackEntry, access, sieve,
 };
 use crate::family::Family;
 use crate::reason::Event;
-use crate::tables::{Full, Route, RouteQuery, Shared, Tables};
+use crate::tables::{Full, Route, RouteQuery, Shared, Tables, Tier};
 use crate::units::{Addr, Addr6, MemberId};
 
 /// All tables of the pipeline. What user space writes is public; what packets write is read by
@@ -63,6 +63,12 @@ pub struct FamilyMemory<A> {
     pub confirmed: Flows<A>,
     /// Exceptions that await their proof.
     pub pending: Flows<A>,
+    /// See [`Tables::source`].
+    pub sources: BTreeMap<u32, NatSource<A>>,
+    /// Tracked flows that begin.
+    pub opening: Flows<A, TrackEntry<A>>,
+    /// Tracked flows that are proven.
+    pub tracked: Flows<A, TrackEntry<A>>,
 }
 
 impl<A: Family> Default for FamilyMemory<A> {
@@ -81,6 +87,9 @@ impl<A: Family> Default for FamilyMemory<A> {
             narrow: BTreeMap::new(),
             confirmed: Flows::new(1024, WhenFull::Refuse),
             pending: Flows::new(1024, WhenFull::EvictOldest),
+            sources: BTreeMap::new(),
+            opening: Flows::new(1024, WhenFull::EvictOldest),
+            tracked: Flows::new(1024, WhenFull::Refuse),
         }
     }
 }
@@ -133,8 +142,8 @@ impl<A: Family> FamilyMemory<A> {
                 }
             }
         }
-        for address in self.owners.keys() {
-            sieve::add(sieve, *address, sieve::Cell::MEMBER);
+        for member in self.members.values() {
+            sieve::add(sieve, member.address, sieve::Cell::MEMBER);
         }
     }
 }
@@ -209,7 +218,16 @@ impl Shared for Memory {
     }
 }
 
+fn of_tier<A: Stored>(memory: &Memory, tier: Tier) -> &Flows<A, TrackEntry<A>> {
+    match tier {
+        Tier::Opening => &A::tables(memory).opening,
+        Tier::Tracked => &A::tables(memory).tracked,
+    }
+}
+
 impl<A: Stored> Tables<A> for Memory {
+    type Track = Rc<TrackEntry<A>>;
+
     fn sieve(&self, address: A) -> sieve::Cell {
         let (word, shift) = sieve::place(address);
         sieve::cell(self.sieve[word], shift)
@@ -259,6 +277,23 @@ impl<A: Stored> Tables<A> for Memory {
         A::tables(self).pending.insert(*key, entry.clone())
     }
 
+    fn tracked(&self, tier: Tier, key: &FlowKey<A>) -> Option<Rc<TrackEntry<A>>> {
+        of_tier(self, tier).get(key)
+    }
+
+    fn track(&self, tier: Tier, key: &FlowKey<A>, entry: &TrackEntry<A>, new: bool) -> Result<(), Full> {
+        let tier = of_tier(self, tier);
+        if new && tier.get(key).is_some() { Err(Full) } else { tier.insert(*key, entry.clone()) }
+    }
+
+    fn untrack(&self, tier: Tier, key: &FlowKey<A>) {
+        of_tier(self, tier).remove(key);
+    }
+
+    fn source(&self, index: u32) -> Option<&NatSource<A>> {
+        A::tables(self).sources.get(&index)
+    }
+
     fn routes(&self, generation: u32) -> Option<&RouteTable<A>> {
         A::tables(self).compiled.get(generation as usize % ROUTE_TABLES)
     }
@@ -285,14 +320,14 @@ pub enum WhenFull {
 
 /// A table of flows.
 #[derive(Debug)]
-pub struct Flows<A = Addr> {
+pub struct Flows<A = Addr, E = FlowEntry> {
     capacity: usize,
     when_full: WhenFull,
-    entries: RefCell<BTreeMap<FlowKey<A>, Rc<FlowEntry>>>,
+    entries: RefCell<BTreeMap<FlowKey<A>, Rc<E>>>,
     order: RefCell<VecDeque<FlowKey<A>>>,
 }
 
-impl<A: Copy + Ord> Flows<A> {
+impl<A: Copy + Ord, E> Flows<A, E> {
     /// An empty table.
     #[must_use]
     pub fn new(capacity: usize, when_full: WhenFull) -> Self {
@@ -301,12 +336,12 @@ impl<A: Copy + Ord> Flows<A> {
 
     /// The flow's entry, alive even when it has been replaced since.
     #[must_use]
-    pub fn get(&self, key: &FlowKey<A>) -> Option<Rc<FlowEntry>> {
+    pub fn get(&self, key: &FlowKey<A>) -> Option<Rc<E>> {
         self.entries.borrow().get(key).cloned()
     }
 
     /// Stores or replaces an entry.
-    pub fn insert(&self, key: FlowKey<A>, entry: FlowEntry) -> Result<(), Full> {
+    pub fn insert(&self, key: FlowKey<A>, entry: E) -> Result<(), Full> {
         let mut entries = self.entries.borrow_mut();
         let mut order = self.order.borrow_mut();
         if let Some(place) = entries.get_mut(&key) {
@@ -324,6 +359,20 @@ impl<A: Copy + Ord> Flows<A> {
         Ok(())
     }
 
+    /// Takes an entry out.
+    pub fn remove(&self, key: &FlowKey<A>) {
+        self.entries.borrow_mut().remove(key);
+        self.order.borrow_mut().retain(|other| other != key);
+    }
+
+    /// Every entry.
+    #[must_use]
+    pub fn entries(&self) -> Vec<(FlowKey<A>, Rc<E>)> {
+        self.entries.borrow().iter().map(|(key, entry)| (*key, Rc::clone(entry))).collect()
+    }
+}
+
+impl<A: Copy + Ord> Flows<A> {
     /// Every flow with its word and sequence number.
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<FlowKey<A>, (FlowWord, u32)> {

@@ -22,6 +22,7 @@ pub struct Status {
     pub nat_rules: Vec<NatRule>,
     pub members: Vec<Member>,
     pub exceptions: Exceptions,
+    pub tracked: Tracked,
     /// Packets by reason, since the maps were made; reasons that never came are left out.
     pub reasons: BTreeMap<String, Packets>,
     /// Counts of events, likewise.
@@ -60,6 +61,8 @@ pub struct Rule {
     pub pool: String,
     pub backend_port: u16,
     pub distribution: String,
+    /// Why the rule keeps an entry for each flow, if it does.
+    pub tracking: Option<String>,
     /// `open`, `closed` or `listed`.
     pub access: String,
     pub members: usize,
@@ -163,6 +166,24 @@ pub struct Member {
     pub opened: u64,
     /// Next hop as `MAC on INTERFACE`, or why there is none.
     pub next_hop: String,
+    /// The way that packets get to it, as in the file.
+    pub forwarding: String,
+    /// Clients whose address it does not see: those of its own link, as `10.0.1.0/24`, or `all`.
+    pub hides: Option<String>,
+    /// Addresses of ours that their packets leave from.
+    pub sources: Vec<IpAddr>,
+}
+
+/// Flows with entries of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tracked {
+    /// Both ends have spoken.
+    pub flows: u64,
+    /// Flows that there is room for.
+    pub room: u64,
+    /// One end has spoken yet.
+    pub opening: u64,
 }
 
 /// Exceptions in use.

@@ -18,6 +18,8 @@ mod rings;
 mod routes;
 mod services;
 mod sets;
+pub(crate) mod sources;
+pub mod tracking;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -25,7 +27,7 @@ use std::net::{IpAddr, SocketAddr};
 use lb_common::abi::{Forwarding, Root, RouteTable};
 use lb_common::units::{MemberId, Port, Target};
 
-use crate::config::model::{Config, PortRange, Protocol, Rule};
+use crate::config::model::{Config, PortRange, Prefix, Protocol, Rule};
 use crate::dataplane::Limits;
 use crate::health::ProbeKey;
 use crate::state::{MapState, RuleKey};
@@ -70,8 +72,19 @@ pub struct Host {
     pub own: BTreeSet<IpAddr>,
     /// Next hops of members. Absent while not known.
     pub next_hops: BTreeMap<IpAddr, Hop>,
+    /// What members see of it.
+    pub near: BTreeMap<IpAddr, Near>,
     /// Its IPv4 routes, as far as they are certain.
     pub routes: RouteTable,
+}
+
+/// The host on the link that leads to a member.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Near {
+    /// Its addresses there, in the member's network if it has any.
+    pub own: Vec<IpAddr>,
+    /// The network that both are in.
+    pub network: Option<Prefix>,
 }
 
 /// The way to a member.
@@ -127,7 +140,9 @@ pub enum Refusal {
 /// Computes the maps. Deterministic: the same input gives the same output.
 pub fn compile(input: &Input<'_>) -> Result<MapState, Refusal> {
     let labels = backends::labels(input)?;
-    let mut state = MapState { members: backends::members(input, &labels), ..MapState::default() };
+    let mut state = MapState::default();
+    let sources = sources::Sources::place(input, &labels, &mut state)?;
+    state.members = backends::members(input, &labels, &sources);
     let lists = access::lists(input)?;
     state.access = access::entries(&lists);
     let nat = nat::ports(input, &labels)?;

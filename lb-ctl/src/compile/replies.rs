@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Owner, REVERSES, ReverseKey, Rule};
+use lb_common::abi::{Forwarding, Owner, REVERSES, ReverseKey, Rule, TRACKED_REPLIES};
 use lb_common::units::{MemberId, Port, Target};
 
 use super::backends::members_of_rings;
 use super::nat::NatPort;
+use super::tracking::{self, Why};
 use super::{Input, Labels, Refusal, Service};
 use crate::state::{MapState, Reverse, RuleKey};
 
@@ -37,7 +38,7 @@ pub(super) fn write(
     state: &mut MapState,
 ) -> Result<(), Refusal> {
     let services = services(state);
-    let pools = mappings_of_pools(input, &services);
+    let pools = of_pools(input, &services, &tracking::of_rules(input.config));
     let mut groups = Groups::of(input.observed);
     let mut known = BTreeMap::<Kind, u32>::new();
     for (address, (member, kind)) in kinds(input, labels, nat, &services, &pools, state)? {
@@ -69,9 +70,30 @@ fn room(old: &Entries, new: &Entries) -> Result<(), Refusal> {
 }
 
 impl Kind {
-    fn mapping(&self, pools: &[Mapping]) -> Mapping {
-        let configured = self.pools.iter().flat_map(|&pool| &pools[pool]).chain(&self.nat);
-        self.carried.iter().chain(configured).map(|(&key, &reverse)| (key, reverse)).collect()
+    fn mapping(&self, pools: &Pools) -> Mapping {
+        let keys = self.pools.iter().flat_map(|&pool| pools.mappings[pool].keys()).chain(self.nat.keys());
+        let configured = keys.filter_map(|key| Some((*key, *self.configured(*key, pools)?)));
+        self.carried.iter().map(|(&key, &reverse)| (key, reverse)).chain(configured).collect()
+    }
+
+    /// What the file says of a port. Rules that share it, all of which track, want one to answer for flows without
+    /// an entry: that which did before they shared it, else the first.
+    fn configured<'s>(&'s self, key: (Port, u8), pools: &'s Pools) -> Option<&'s Reverse> {
+        let all = || self.pools.iter().filter_map(|&pool| pools.mappings[pool].get(&key));
+        all().find(|reverse| pools.answers(reverse)).or_else(|| all().next()).or_else(|| self.nat.get(&key))
+    }
+}
+
+/// What members of each pool answer for.
+struct Pools {
+    mappings: Vec<Mapping>,
+    /// Frontends that some member answers for already.
+    there: BTreeSet<(IpAddr, Port)>,
+}
+
+impl Pools {
+    fn answers(&self, reverse: &Reverse) -> bool {
+        self.there.contains(&(reverse.address, reverse.port))
     }
 }
 
@@ -121,20 +143,28 @@ fn services(state: &MapState) -> BTreeMap<Service, Reverse> {
     let reverse = |key: &RuleKey, rule: &Rule| Reverse {
         address: key.address,
         port: key.port,
-        reserved: 0,
+        flags: if rule.flags & Rule::TRACKED != 0 { TRACKED_REPLIES } else { 0 },
         stats: rule.stats,
         life: rule.life,
     };
     state.rules.iter().map(|(key, rule)| (Service::of(key), reverse(key, rule))).collect()
 }
 
-/// What the file says of the members of each pool.
-fn mappings_of_pools(input: &Input<'_>, services: &BTreeMap<Service, Reverse>) -> Vec<Mapping> {
-    let mut pools = vec![Mapping::new(); input.config.pools().len()];
-    for rule in input.config.rules() {
+/// What the file says of the members of each pool. Members that initiate never answer without an entry.
+fn of_pools(input: &Input<'_>, services: &BTreeMap<Service, Reverse>, tracking: &[Option<Why>]) -> Pools {
+    let there = input.observed.reverse.values().map(|reverse| (reverse.address, reverse.port)).collect();
+    let mut pools = Pools { mappings: vec![Mapping::new(); input.config.pools().len()], there };
+    for (rule, why) in input.config.rules().iter().zip(tracking) {
         let service = Service::named_by(input.config, rule);
-        if let Some(reverse) = services.get(&service) {
-            pools[rule.pool].insert((Port::new(rule.backend_port), service.protocol), *reverse);
+        let nat = input.config.pool_of(rule).forwarding == Forwarding::Nat;
+        if !nat || *why == Some(Why::BackendInitiates) {
+            continue;
+        }
+        let Some(reverse) = services.get(&service) else { continue };
+        let key = (Port::new(rule.backend_port), service.protocol);
+        let known = pools.mappings[rule.pool].get(&key);
+        if known.is_none_or(|known| pools.answers(reverse) && !pools.answers(known)) {
+            pools.mappings[rule.pool].insert(key, *reverse);
         }
     }
     pools
@@ -146,13 +176,15 @@ fn kinds(
     labels: &Labels,
     nat: &[NatPort],
     services: &BTreeMap<Service, Reverse>,
-    pools: &[Mapping],
+    pools: &Pools,
     state: &MapState,
 ) -> Result<BTreeMap<IpAddr, (MemberId, Kind)>, Refusal> {
+    // Others than these do not answer through us, or to us ourselves.
+    let by_nat = state.members.iter().filter(|(_, member)| member.forwarding == Forwarding::Nat as u8);
     let mut kinds: BTreeMap<IpAddr, (MemberId, Kind)> =
-        state.members.iter().map(|(&label, member)| (member.address, (label, Kind::default()))).collect();
+        by_nat.map(|(&label, member)| (member.address, (label, Kind::default()))).collect();
     for (index, pool) in input.config.pools().iter().enumerate() {
-        for backend in &pool.backends {
+        for backend in pool.backends.iter().filter(|_| pool.forwarding == Forwarding::Nat) {
             if let Some((_, kind)) = kinds.get_mut(&backend.address) {
                 kind.pools.insert(index);
             }
@@ -171,14 +203,16 @@ fn kinds(
         let Some(address) = answers(input.observed, service, target) else { continue };
         let Some((_, kind)) = kinds.get_mut(&address) else { continue };
         let key = (target.port, service.protocol);
-        let configured = kind.pools.iter().find_map(|&pool| pools[pool].get(&key)).or(kind.nat.get(&key));
-        let there = configured.unwrap_or_else(|| kind.carried.entry(key).or_insert(*reverse));
-        if there != reverse {
+        let there = match kind.configured(key, pools) {
+            Some(there) => *there,
+            None => *kind.carried.entry(key).or_insert(*reverse),
+        };
+        if there != *reverse {
             return Err(Refusal::StillCarried {
                 member: address,
                 port: target.port.get(),
                 old: name(reverse),
-                new: name(there),
+                new: name(&there),
             });
         }
     }

@@ -11,9 +11,9 @@ use super::access::{self, Lists};
 use super::nat::NatPort;
 use super::rings::Rings;
 use super::sets::{Set, Sets, set_key};
-use super::{Input, Labels, Refusal, Service, backends, health};
+use super::{Input, Labels, Refusal, Service, backends, health, tracking};
 use crate::config::access::Access;
-use crate::config::model::{Config, Distribution};
+use crate::config::model::{Config, Distribution, Protocol};
 use crate::health::ProbeKey;
 use crate::state::{MapState, RuleKey};
 use crate::units;
@@ -31,8 +31,9 @@ pub(super) fn write(
     let mut sets = Sets::new(input, &before);
     let numbers = statistics(input, nat, &before)?;
     let pools = rings.of_pools(input, labels, state)?;
+    let tracking = tracking::of_rules(input.config);
     let mut rules = BTreeMap::<Service, Rule>::new();
-    for rule in input.config.rules() {
+    for (rule, tracks) in input.config.rules().iter().zip(tracking) {
         let service = Service::named_by(input.config, rule);
         let before = before.get(&service);
         let pool = input.config.pool_of(rule);
@@ -44,7 +45,13 @@ pub(super) fn write(
                 ..pools[rule.pool]
             },
             settled: input.settled.contains(&service),
-            life: rule.idle_timeout.max(pool.transition),
+            // A connection may be idle for longer than its rule says as long as it costs nothing; what is no
+            // connection has no other end.
+            life: match rule.protocol {
+                Protocol::Udp if tracks.is_some() => rule.idle_timeout,
+                Protocol::Tcp | Protocol::Udp => rule.idle_timeout.max(pool.transition),
+            },
+            flags: if tracks.is_some() { Rule::TRACKED } else { 0 },
             access: &rule.access,
         };
         rules.insert(service, wanted.rule(before, numbers[&service], input, lists, state));
@@ -65,6 +72,7 @@ pub(super) fn write(
             // A port that is held is there for its old view alone.
             settled: member.is_some() && input.settled.contains(&service),
             life: rule.idle_timeout.max(input.config.pool_of_nat(rule).transition),
+            flags: 0,
             access: &rule.access,
         };
         rules.insert(service, wanted.rule(before, numbers[&service], input, lists, state));
@@ -84,6 +92,8 @@ struct Wanted<'c> {
     /// The old view is not needed any more.
     settled: bool,
     life: Duration,
+    /// [`Rule::flags`].
+    flags: u32,
     access: &'c Access,
 }
 
@@ -104,7 +114,7 @@ impl Wanted<'_> {
             life: units::ticks(self.life, input.hz),
             stats,
             access: access::of_rule(self.access, lists),
-            flags: 0,
+            flags: self.flags,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What each item may say for itself, but not together with another one. Every check looks once at
 //! each item, and reports the later of two that contradict each other.
 
-use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::net::IpAddr;
 
 use super::error::{Place, Report, quoted};
 use super::fields::At;
@@ -117,83 +117,6 @@ pub(super) fn frontend_ports(config: &RawConfig, targets: &[Target], report: &mu
         );
         report.add(port.place, format!("rules[{}].port", rule.index), message);
     }
-}
-
-/// S-RULE-3 and S-RULE-4: backend, protocol and backend port belong to one rule, or a reply could
-/// not be told from the reply of another.
-pub(super) fn backend_ports(config: &RawConfig, targets: &[Target], report: &mut Report<'_>) {
-    let shared = in_several_pools(&config.pools);
-    // Only rules with the same protocol and backend port can meet; first those of one pool, then
-    // those whose pools have a backend in common.
-    let mut by_pool: HashMap<(Protocol, u16, usize), &RawRule> = HashMap::new();
-    let mut by_backend: HashMap<(Protocol, u16, IpAddr), &RawRule> = HashMap::new();
-    for (rule, target) in config.rules.iter().zip(targets) {
-        let (Some(protocol), Some(port), Some(pool)) = (rule.protocol, rule.backend_port, target.pool) else {
-            continue;
-        };
-        let (protocol, Some(members)) = (protocol.value, config.pools.get(pool)) else {
-            continue;
-        };
-        if let Some(first) = by_pool.get(&(protocol, port.value, pool)) {
-            let member = members.backends.iter().find_map(|backend| backend.address.as_ref());
-            let goal = match member {
-                Some(address) => SocketAddr::new(address.value, port.value).to_string(),
-                None => format!("port {}", port.value),
-            };
-            clash(rule, first, members, protocol, port, &goal, report);
-            continue;
-        }
-        by_pool.insert((protocol, port.value, pool), rule);
-        let addresses = members.backends.iter().filter_map(|backend| backend.address.as_ref());
-        let mut reported = false;
-        for At { value: address, .. } in addresses.filter(|address| shared.contains(&address.value)) {
-            match by_backend.get(&(protocol, port.value, *address)) {
-                None => {
-                    by_backend.insert((protocol, port.value, *address), rule);
-                }
-                Some(first) if !reported => {
-                    let goal = SocketAddr::new(*address, port.value).to_string();
-                    clash(rule, first, members, protocol, port, &goal, report);
-                    reported = true;
-                }
-                Some(_) => {}
-            }
-        }
-    }
-}
-
-fn clash(
-    rule: &RawRule,
-    first: &RawRule,
-    pool: &RawPool,
-    protocol: Protocol,
-    port: At<u16>,
-    goal: &str,
-    report: &mut Report<'_>,
-) {
-    let message = format!(
-        "rules {} and {} both send {} to {goal} (pool {}), where replies could not be told apart; \
-         give one of them another backendPort or other backends",
-        other(first, port.place, report),
-        named(rule.name.as_ref()),
-        protocol.word(),
-        named(pool.name.as_ref()),
-    );
-    report.add(port.place, format!("rules[{}].backendPort", rule.index), message);
-}
-
-/// Most addresses are in one pool, and rules of different pools cannot meet there.
-fn in_several_pools(pools: &[RawPool]) -> HashSet<IpAddr> {
-    let mut first_pool: HashMap<IpAddr, usize> = HashMap::new();
-    let mut shared = HashSet::new();
-    for (position, pool) in pools.iter().enumerate() {
-        for address in pool.backends.iter().filter_map(|backend| backend.address.as_ref()) {
-            if *first_pool.entry(address.value).or_insert(position) != position {
-                shared.insert(address.value);
-            }
-        }
-    }
-    shared
 }
 
 /// A rule as another one's message names it.

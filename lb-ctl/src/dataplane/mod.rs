@@ -15,10 +15,11 @@ use std::sync::Arc;
 
 use lb_common::abi::sieve;
 use lb_common::abi::{AddressFlags, Counter, FlowWord, Owner, ReverseKey, Root, RouteTable, Rule, RuleStats};
+use lb_common::tables::Tier;
 use lb_common::units::MemberId;
 
 use crate::config::model::XdpMode;
-use crate::state::{AccessEntry, FlowKey, MapState, Member, Reverse, RuleKey};
+use crate::state::{AccessEntry, FlowKey, MapState, Member, NatSource, Reverse, RuleKey, Translation};
 
 /// One write. `None` deletes; deleting what is not there is no error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub enum Change {
     Member(MemberId, Option<Member>),
     Owner(IpAddr, Option<Owner>),
     Reverse(ReverseKey, Option<Reverse>),
+    /// An address of ours that clients' packets may leave from.
+    Source(u32, Option<NatSource>),
     /// The table of routes that is not in force, since before the last [`Dataplane::quiesce`].
     Routes(usize, Box<RouteTable>),
     /// Begins the statistics of a number anew.
@@ -64,6 +67,7 @@ impl fmt::Display for Change {
             Self::Owner(address, _) => write!(f, "owner of {address}"),
             Self::Routes(_, table) => write!(f, "table of {} routes", table.used),
             Self::NewStats(number) => write!(f, "statistics {number}"),
+            Self::Source(index, _) => write!(f, "source address {index}"),
             Self::Reverse(key, _) => {
                 write!(
                     f,
@@ -124,6 +128,8 @@ pub struct Limits {
     pub pending: u32,
     /// Prefixes of access lists.
     pub access: u32,
+    /// Entries of tracked flows, two for each.
+    pub tracked: u32,
 }
 
 impl Default for Limits {
@@ -136,6 +142,7 @@ impl Default for Limits {
             confirmed: 262_144,
             pending: 131_072,
             access: 262_144,
+            tracked: 131_072,
         }
     }
 }
@@ -156,6 +163,14 @@ pub trait Dataplane: Send {
     /// Deletes an exception, unless it has changed since it said `seen`: a new connection between the
     /// same ports may have taken its place.
     fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error>;
+    /// Walks the entries of tracked flows in batches.
+    fn tracked(
+        &self,
+        tier: Tier,
+        visit: &mut dyn FnMut(&FlowKey, FlowWord, &Translation),
+    ) -> Result<(), Error>;
+    /// Deletes such an entry, unless it has changed since it said `seen`.
+    fn untrack(&mut self, tier: Tier, key: &FlowKey, seen: FlowWord) -> Result<(), Error>;
     /// Counters of reasons and events.
     fn counters(&self) -> Result<Counters, Error>;
     /// Counters of one rule by its statistics number.

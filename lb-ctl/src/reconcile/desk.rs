@@ -271,7 +271,12 @@ fn host(snapshot: &Snapshot) -> Host {
         };
         (address, hop)
     });
-    Host { own, next_hops: next_hops.collect(), routes: routes::table(&snapshot.routes.v4) }
+    Host {
+        own,
+        next_hops: next_hops.collect(),
+        near: facts::near(snapshot),
+        routes: routes::table(&snapshot.routes.v4),
+    }
 }
 
 /// The interfaces that a configuration names, or those that lead to its frontends and members.

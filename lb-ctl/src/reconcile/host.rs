@@ -1,10 +1,15 @@
-//! What is wrong with the host for what it is asked to do.
+//! What the host is to members, and what is wrong with it for what it is asked to do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::IpAddr;
 
-use crate::config::model::Config;
-use crate::neighbours::{Family, Snapshot};
+use lb_common::abi::Forwarding;
+
+use crate::compile::Near;
+use crate::compile::sources::PORTS;
+use crate::config::model::{Config, Pool, Prefix};
+use crate::neighbours::{Family, InterfaceAddress, Snapshot};
 
 /// Warnings for `apply` and `status`, each with its cure.
 pub(super) fn warnings(config: &Config, attached: &[u32], snapshot: &Snapshot) -> Vec<String> {
@@ -12,7 +17,29 @@ pub(super) fn warnings(config: &Config, attached: &[u32], snapshot: &Snapshot) -
     let names: Vec<_> = names.collect();
     let families: BTreeSet<_> = config.frontends().iter().map(|it| Family::of(it.address)).collect();
     let silent = families.into_iter().flat_map(|family| not_forwarded(family, &names));
-    silent.chain(unreached(config, snapshot)).collect()
+    silent.chain(unreached(config, snapshot)).chain(shared_ports(config)).collect()
+}
+
+/// The host as each member sees it: its addresses on the link that leads there.
+pub(super) fn near(snapshot: &Snapshot) -> BTreeMap<IpAddr, Near> {
+    let ways = snapshot.next_hops.iter().filter_map(|(&member, hop)| Some((member, hop.ok()?.ifindex)));
+    ways.map(|(member, ifindex)| (member, near_member(member, ifindex, snapshot))).collect()
+}
+
+fn near_member(member: IpAddr, ifindex: u32, snapshot: &Snapshot) -> Near {
+    let usable = |own: &&InterfaceAddress| {
+        let link_local = matches!(own.address, IpAddr::V6(address) if address.is_unicast_link_local());
+        own.ifindex == ifindex && own.address.is_ipv4() == member.is_ipv4() && !link_local
+    };
+    let there: Vec<_> = snapshot.addresses.iter().filter(usable).collect();
+    let in_network = there.iter().filter(|own| own.prefix.contains(member));
+    let longest = in_network.clone().map(|own| own.prefix.length).max();
+    let network = longest.map(|length| Prefix { address: member, length });
+    let own = match network {
+        Some(_) => in_network.map(|own| own.address).collect(),
+        None => there.iter().map(|own| own.address).collect(),
+    };
+    Near { own, network }
 }
 
 fn not_forwarded(family: Family, interfaces: &[&str]) -> Vec<String> {
@@ -39,6 +66,23 @@ fn not_forwarded(family: Family, interfaces: &[&str]) -> Vec<String> {
 fn forwards(family: &str, interface: &str) -> bool {
     let path = format!("/proc/sys/net/{family}/conf/{interface}/forwarding");
     fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
+}
+
+/// Ports that the host opens connections of its own from, among those that hidden clients leave from.
+fn shared_ports(config: &Config) -> Option<String> {
+    let hides = |pool: &Pool| pool.forwarding == Forwarding::FullNat || !pool.sources.is_empty();
+    let pool = config.pools().iter().find(|pool| hides(pool))?;
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let (first, last) = (PORTS.start(), PORTS.end());
+    let from: u16 = range.split_whitespace().next()?.parse().ok()?;
+    (from <= *last).then(|| {
+        format!(
+            "pool {}: clients leave from ports {first} to {last}, and so do connections of this host itself, which may \
+             meet at a backend\n  sysctl -w net.ipv4.ip_local_port_range='{} 60999'",
+            pool.name,
+            last + 1
+        )
+    })
 }
 
 /// Frontends whose clients come by no interface that we know of.

@@ -9,6 +9,7 @@ mod nat;
 mod rates;
 mod routes;
 mod status;
+mod tracks;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,7 @@
 //! What there is and how it does, gathered for whoever asks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lb_common::reason::{Event, Reason};
@@ -10,13 +11,14 @@ use super::core::{Core, in_force};
 use super::flows::Census;
 use super::rates::Rates;
 use super::{Options, host, nat};
-use crate::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Transition};
-use crate::compile::{self, Accepting, Service};
+use crate::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Tracked, Transition};
+use crate::compile::{self, Accepting, Service, tracking};
 use crate::config::access::Access;
-use crate::config::model::{self, Config, Protocol};
+use crate::config::model::{self, Config, Prefix, Protocol};
 use crate::dataplane::{Attachment, Counters};
 use crate::health::{Health, ProbeKey, Report};
 use crate::neighbours::Snapshot;
+use crate::state;
 
 /// Where a status is made from.
 pub(super) struct Sources<'a> {
@@ -61,6 +63,7 @@ impl Sources<'_> {
             nat_rules,
             members,
             exceptions: self.exceptions(),
+            tracked: self.tracked(),
             reasons: reasons(&counters),
             events: events(&counters),
             warnings,
@@ -98,10 +101,18 @@ impl Sources<'_> {
         }
     }
 
+    fn tracked(&self) -> Tracked {
+        Tracked {
+            flows: self.census.tracked,
+            room: u64::from(self.core.dataplane().limits().tracked) / 2,
+            opening: self.census.opening,
+        }
+    }
+
     fn rules(&self, config: &Config, warnings: &mut Vec<String>) -> Vec<Rule> {
         let in_force = in_force(self.core.observed());
         let mut rules = Vec::new();
-        for rule in config.rules() {
+        for (rule, tracks) in config.rules().iter().zip(tracking::of_rules(config)) {
             let service = Service::named_by(config, rule);
             let number = in_force.get(&service).map_or(0, |rule| rule.stats);
             let stats = self.core.dataplane().rule_stats(number).unwrap_or_else(|error| {
@@ -118,6 +129,7 @@ impl Sources<'_> {
                 pool: config.pool_of(rule).name.clone(),
                 backend_port: rule.backend_port,
                 distribution: rule.distribution.to_string(),
+                tracking: tracks.map(|why| why.in_words(config).to_string()),
                 access: access(&rule.access).to_owned(),
                 members: accepting.len(),
                 accepting: accepting.iter().filter(|state| state.yes()).count(),
@@ -175,6 +187,7 @@ impl Sources<'_> {
             (member.address, member.forwarding) == (backend.address, pool.forwarding as u8)
         });
         let label = known.map_or(MemberId::NONE, |(&label, _)| label);
+        let (hides, sources) = known.map_or_else(Default::default, |(_, member)| self.hidden_clients(member));
         let unknown = report.is_some_and(|report| report.health == Health::Unknown);
         let state = match (accepting.yes(), unknown && accepting == Accepting::ProbeDown) {
             (true, _) => "up",
@@ -192,10 +205,32 @@ impl Sources<'_> {
             since_seconds: report.and_then(|report| Some(report.since.elapsed().ok()?.as_secs())),
             opened: self.core.dataplane().member_opened(label).unwrap_or(0),
             next_hop: self.next_hop(backend.address),
+            forwarding: pool.forwarding_word().to_owned(),
+            hides,
+            sources,
         }
     }
 
-    fn next_hop(&self, address: std::net::IpAddr) -> String {
+    /// Clients that a member does not see, and the addresses that it sees instead.
+    fn hidden_clients(&self, member: &state::Member) -> (Option<String>, Vec<IpAddr>) {
+        let maps = self.core.observed();
+        let first = u32::from(member.sources);
+        let run = maps.sources.get(&first).map_or(0, |source| u32::from(source.run));
+        let sources = maps.sources.range(first..first + run).map(|(_, source)| source.address).collect();
+        let bits = match member.apart {
+            IpAddr::V4(bits) => bits.to_bits().leading_ones(),
+            IpAddr::V6(bits) => bits.to_bits().leading_ones(),
+        };
+        let network = Prefix { address: member.address, length: u8::try_from(bits).unwrap_or(u8::MAX) };
+        let hides = match (first, network.length) {
+            (0, _) => None,
+            (_, 0) => Some("all".to_owned()),
+            (_, length) => Some(format!("{}/{length}", network.network())),
+        };
+        (hides, sources)
+    }
+
+    fn next_hop(&self, address: IpAddr) -> String {
         match self.snapshot.next_hops.get(&address) {
             Some(Ok(hop)) => {
                 let mac: Vec<_> = hop.destination_mac.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lb_ctl::api::types::{Exceptions, Interface, Member, NatRule, Packets, Rule, Status, Transition};
+use lb_ctl::api::types::{
+    Exceptions, Interface, Member, NatRule, Packets, Rule, Status, Tracked, Transition,
+};
 use lb_ctl::cli::{View, render};
 
 const PLAIN: View = View { colours: false, width: None };
@@ -16,6 +18,7 @@ fn rule(name: &str, protocol: &str, port: u16) -> Rule {
         pool: "web".to_owned(),
         backend_port: 8080,
         distribution: "5-tuple".to_owned(),
+        tracking: None,
         access: "open".to_owned(),
         members: 3,
         accepting: 2,
@@ -40,6 +43,9 @@ fn member(name: &str, last: u8, state: &str, reason: &str) -> Member {
         since_seconds: Some(8_100),
         opened: 15_226,
         next_hop: "02:00:00:00:01:0b on eth1".to_owned(),
+        forwarding: "nat".to_owned(),
+        hides: Some("10.0.1.0/24".to_owned()),
+        sources: vec![[10, 0, 1, 1].into()],
     }
 }
 
@@ -67,7 +73,9 @@ fn nat(name: &str, member: Option<&str>, [used, held, room]: [usize; 3]) -> NatR
 /// A load balancer in the middle of everything.
 pub(crate) fn busy() -> Status {
     let moving = Transition { seconds_left: 8_090, prolonged: 2 };
-    let closed = Rule { access: "closed".to_owned(), opened_per_second: 0.0, ..rule("dns", "udp", 8080) };
+    let tracking = Some("backends initiate".to_owned());
+    let closed =
+        Rule { access: "closed".to_owned(), opened_per_second: 0.0, tracking, ..rule("dns", "udp", 8080) };
     let mut unprobed = member("web-3", 13, "down", "admin state down");
     (unprobed.probe, unprobed.since_seconds, unprobed.opened) = (None, None, 7);
     "no route".clone_into(&mut unprobed.next_hop);
@@ -94,6 +102,7 @@ pub(crate) fn busy() -> Status {
             pending: 1_500,
             pending_room: 131_072,
         },
+        tracked: Tracked { flows: 345, room: 65_536, opening: 6 },
         reasons: BTreeMap::from([
             ("ToMember".to_owned(), packets(1_234_567)),
             ("NoRule".to_owned(), packets(42)),
@@ -112,7 +121,7 @@ XDP on: eth0 (native), eth1 (generic)
 
 RULE  FRONTEND               POOL       UP  NEW/S  PKTS/S  OPENED  STATE
 http  tcp 203.0.113.10:80    web:8080  2/3   1.2k   98.8k   45.7k  settles in 2h14m, prolonged 2x
-dns   udp 203.0.113.10:8080  web       2/3      0   98.8k   45.7k  closed to everybody
+dns   udp 203.0.113.10:8080  web       2/3      0   98.8k   45.7k  closed to everybody; tracks (backends initiate)
 
 NAT RULE  FRONTEND                      TO            PORTS  NEW/S  PKTS/S  OPENED  STATE
 rdp       tcp 203.0.113.10:50001        web/web-1:22    1/1      0    12.0     120  ok
@@ -124,6 +133,7 @@ web/web-2  10.0.1.12  web    unknown  2h15m   15.2k  not probed yet    02:00:00:
 web/web-3  10.0.1.13  -      down         -       7  admin state down  no route
 
 EXCEPTIONS  12 of 262.1k proven, 1.5k of 131.1k waiting for proof
+TRACKED     345 of 65.5k flows, 6 more are opening
 DROPPED  REASON
   10.0k  AccessDenied  The rule's access list does not allow the source.
      42  NoRule        To a frontend, but no rule has this protocol and port.
@@ -142,6 +152,7 @@ fn an_empty_one_says_so_in_few_lines() {
         members: vec![],
         reasons: BTreeMap::new(),
         warnings: vec![],
+        tracked: Tracked::default(),
         generation: 0,
         uptime_seconds: 5,
         ..busy()

@@ -50,6 +50,7 @@ impl Walk {
             | Change::Member(..)
             | Change::Owner(..)
             | Change::Reverse(..)
+            | Change::Source(..)
             | Change::Routes(..) => {
                 plan::apply(&mut self.maps, change);
                 self.copy();
@@ -58,10 +59,11 @@ impl Walk {
     }
 
     fn copy(&mut self) {
-        let FamilyState { rules, addresses, access, members, owners, reverse } = self.maps.of_family();
+        let FamilyState { rules, addresses, access, members, owners, reverse, sources } =
+            self.maps.of_family();
         let v4 = &mut self.memory.v4;
         (v4.rules, v4.addresses, v4.access) = (rules, addresses, access);
-        (v4.members, v4.owners, v4.reverse) = (members, owners, reverse);
+        (v4.members, v4.owners, v4.reverse, v4.sources) = (members, owners, reverse, sources);
         v4.compiled = self.maps.routes;
         self.memory.root = self.maps.root;
         self.memory.health.clone_from(&self.maps.health);

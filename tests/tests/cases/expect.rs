@@ -15,8 +15,6 @@ use super::world::{CLIENT_LINK, Family, Service, WEB, member, member_socket};
 pub(crate) enum Verdict {
     Drop,
     Pass,
-    /// Back out of the interface that it came in by.
-    Transmit,
     Redirect,
 }
 
@@ -49,6 +47,8 @@ pub(crate) struct Expect {
     events: Vec<Event>,
     port: u16,
     address: Option<&'static str>,
+    /// The other end, where it changes, too: the source that a member sees, or the client that a reply is for.
+    other: Option<&'static str>,
     /// The reply goes by the gateway on this member's link, rather than straight to the client.
     gateway: Option<u16>,
     /// Leaves in place of what came in, but for the link and a hop.
@@ -124,9 +124,16 @@ impl Expect {
             events: Vec::new(),
             port: WEB.port,
             address: None,
+            other: None,
             gateway: None,
             instead: None,
         }
+    }
+
+    /// Also from another source, or to another destination.
+    pub(crate) fn with_other(mut self, socket: &'static str) -> Self {
+        self.other = Some(socket);
+        self
     }
 
     /// Of another service than web.
@@ -175,7 +182,7 @@ impl Expect {
     }
 
     /// All of it, for this frame.
-    pub(crate) fn seen(&self, input: &Frame, ingress: u32, family: Family) -> Seen {
+    pub(crate) fn seen(&self, input: &Frame, family: Family) -> Seen {
         let bytes = of(family, input.clone()).bytes();
         let counter = Counter { packets: 1, bytes: bytes.len() as u64 };
         let mut events = BTreeMap::new();
@@ -199,7 +206,7 @@ impl Expect {
         }
         let rules = [(self.service.stats, stats)].into_iter().filter(|(_, s)| *s != RuleStats::default());
         Seen {
-            verdict: self.verdict(ingress),
+            verdict: self.verdict(),
             reasons: BTreeMap::from([(self.reason, counter)]),
             events,
             rules: rules.collect(),
@@ -208,11 +215,10 @@ impl Expect {
         }
     }
 
-    fn verdict(&self, ingress: u32) -> Verdict {
+    fn verdict(&self) -> Verdict {
         match self.reason.action() {
             Action::Drop => Verdict::Drop,
             Action::Pass => Verdict::Pass,
-            Action::Forward if self.egress() == ingress => Verdict::Transmit,
             Action::Forward | Action::Answer => Verdict::Redirect,
         }
     }
@@ -237,6 +243,11 @@ impl Expect {
                 None => frame.to(&member_socket(label, self.port)),
             },
             End::Client => frame.from(self.service.frontend),
+        };
+        let rewritten = match (self.other, self.end) {
+            (Some(source), End::Member(_)) => rewritten.from(source),
+            (Some(client), End::Client) => rewritten.to(client),
+            (Some(_) | None, _) => rewritten,
         };
         if self.reason.action() != Action::Forward {
             // The kernel routes it, and counts the hop.

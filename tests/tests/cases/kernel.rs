@@ -4,45 +4,35 @@
 //! that the routes are those that [`super::native`] knows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie};
 use aya::programs::{ProgramInfo, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_common::abi::{
-    AccessKey, Counter, FlowKey, FlowWord, IcmpState, MARKS_PER_WORD, Member, RuleStats, SLOTS_PER_WORD, map,
+    AccessKey, Counter, FlowKey, IcmpState, MARKS_PER_WORD, Member, NatSource, RuleStats, SLOTS_PER_WORD, map,
 };
 use lb_common::reason::{Event, Reason};
-use lb_common::testkit::frame::twin;
-use lb_common::units::{Addr, Addr6, MemberId, Tick};
-use lb_ctl::state::{self, FamilyState, MapState, Stored};
-use lb_tests::lab::Lab;
-use rtnetlink::RouteMessageBuilder;
-use rtnetlink::packet_route::{
-    neighbour::NeighbourState,
-    route::{RouteAttribute, RouteMetric, RouteScope, RouteType},
-};
+use lb_common::units::{Addr, Addr6, MemberId};
+use lb_ctl::state::{FamilyState, MapState, Stored};
 
 use super::case::{Executor, FlowTables};
 use super::expect::{Seen, Verdict};
-use super::world::{CLIENT_LINK, MEMBERS, NARROW, NARROW_MTU, SERVICES, World, address, member};
+use super::world::{MEMBERS, SERVICES, World};
 
 const PROGRAM: &str = "lb_ingress";
-/// linux/rtnetlink.h
-const RTAX_MTU: u32 = 2;
+/// Places of source addresses that worlds have.
+const SOURCES: u32 = 8;
 const BPF_MAP_TYPE_HASH: u32 = 1;
 const BPF_MAP_TYPE_LRU_HASH: u32 = 9;
 
 /// A type of `lb_common::abi` as a map holds it.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Wire<T>(T);
+pub(super) struct Wire<T>(pub(super) T);
 
 // SAFETY: used with the types of `lb_common::abi` and with integers only; both are `repr(C)` or
 // `repr(transparent)`, without padding, and any bytes are a value of them.
 unsafe impl<T: Copy + 'static> Pod for Wire<T> {}
-
-type Flows = BTreeMap<state::FlowKey, (FlowWord, u32)>;
 
 /// The maps of a family.
 #[derive(Clone, Copy)]
@@ -53,6 +43,7 @@ struct Names {
     members: &'static str,
     owners: &'static str,
     reverse: &'static str,
+    sources: &'static str,
 }
 
 const V4: Names = Names {
@@ -62,6 +53,7 @@ const V4: Names = Names {
     members: map::MEMBERS,
     owners: map::OWNERS,
     reverse: map::REVERSE,
+    sources: map::SOURCES,
 };
 const V6: Names = Names {
     rules: map::RULES6,
@@ -70,6 +62,7 @@ const V6: Names = Names {
     members: map::MEMBERS6,
     owners: map::OWNERS6,
     reverse: map::REVERSE6,
+    sources: map::SOURCES6,
 };
 
 pub(crate) struct Kernel {
@@ -86,53 +79,6 @@ struct Counted {
     events: Vec<u64>,
     rules: BTreeMap<u32, RuleStats>,
     opened: BTreeMap<u16, u64>,
-}
-
-/// Neighbours that never change and the one unreachable destination, beside the lab's routes.
-pub(crate) fn prepare(lab: &Lab) -> anyhow::Result<()> {
-    lab.balancer().block_on(|| async {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
-        tokio::spawn(connection);
-        let client = (CLIENT_LINK, IpAddr::from([198, 51, 100, 2]), [2, 0, 0, 0, 0, 2]);
-        let members = MEMBERS.map(member);
-        let members = members.map(|member| (member.ifindex, member.address, member.destination));
-        for (interface, address, hardware) in members.into_iter().chain([client]) {
-            for address in [address, twin(address)] {
-                let neighbour = handle.neighbours().add(interface, address);
-                let neighbour = neighbour.link_layer_address(&hardware).state(NeighbourState::Permanent);
-                neighbour.replace().execute().await?;
-            }
-        }
-        let narrow = NARROW.map(|(interface, socket)| (interface, address(socket)));
-        for (interface, host) in
-            narrow.into_iter().flat_map(|(link, host)| [(link, host), (link, twin(host))])
-        {
-            // A locked metric is what the kernel's look-up goes by (`ip_mtu_from_fib_result`).
-            let metrics = vec![RouteMetric::Mtu(NARROW_MTU.into()), RouteMetric::Lock(1 << RTAX_MTU)];
-            let length = if host.is_ipv4() { 32 } else { 128 };
-            let mut narrow = RouteMessageBuilder::<IpAddr>::new()
-                .destination_prefix(host, length)?
-                .output_interface(interface)
-                .scope(if host.is_ipv4() { RouteScope::Link } else { RouteScope::Universe })
-                .build();
-            narrow.attributes.push(RouteAttribute::Metrics(metrics));
-            handle.route().add(narrow).execute().await?;
-        }
-        let unreachable = RouteMessageBuilder::<Ipv6Addr>::new()
-            .destination_prefix(ipv6(twin([192, 0, 2, 200].into())), 128)
-            .kind(RouteType::Unreachable);
-        handle.route().add(unreachable.build()).execute().await?;
-        let unreachable = RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix([192, 0, 2, 200].into(), 32)
-            .kind(RouteType::Unreachable);
-        handle.route().add(unreachable.build()).execute().await?;
-        Ok(())
-    })
-}
-
-fn ipv6(address: IpAddr) -> Ipv6Addr {
-    let IpAddr::V6(address) = address else { panic!("{address} is not IPv6") };
-    address
 }
 
 /// What the verifier says of each program.
@@ -201,10 +147,7 @@ impl Kernel {
         for (bucket, mark) in world.marks() {
             self.set_mark(bucket, mark);
         }
-        self.write_hash(map::CONFIRMED, &raw::<Addr>(&world.confirmed));
-        self.write_hash(map::PENDING, &raw::<Addr>(&world.pending));
-        self.write_hash(map::CONFIRMED6, &raw::<Addr6>(&world.confirmed));
-        self.write_hash(map::PENDING6, &raw::<Addr6>(&world.pending));
+        self.begin_flows(world);
         let icmp = IcmpState { answers: world.answers, ..IcmpState::default() };
         let mut states: PerCpuArray<_, Wire<IcmpState>> =
             self.ebpf.map_mut(map::ICMP).unwrap().try_into().unwrap();
@@ -229,7 +172,7 @@ impl Kernel {
         self.ebpf.map_mut(name).unwrap().try_into().unwrap()
     }
 
-    fn hash<K: Copy + 'static, V: Copy + 'static>(
+    pub(super) fn hash<K: Copy + 'static, V: Copy + 'static>(
         &mut self,
         name: &str,
     ) -> HashMap<&mut MapData, Wire<K>, Wire<V>> {
@@ -237,7 +180,11 @@ impl Kernel {
     }
 
     /// Makes a hash map hold exactly this.
-    fn write_hash<K: Copy + Ord + 'static, V: Copy + 'static>(&mut self, name: &str, new: &BTreeMap<K, V>) {
+    pub(super) fn write_hash<K: Copy + Ord + 'static, V: Copy + 'static>(
+        &mut self,
+        name: &str,
+        new: &BTreeMap<K, V>,
+    ) {
         let mut hash = self.hash::<K, V>(name);
         let stale: Vec<_> = hash.keys().map(Result::unwrap).filter(|key| !new.contains_key(&key.0)).collect();
         for key in stale {
@@ -248,14 +195,9 @@ impl Kernel {
         }
     }
 
-    fn table<A: Stored>(&mut self, name: &str) -> BTreeMap<FlowKey<A>, (FlowWord, u32)> {
-        let table = self.hash::<FlowKey<A>, [u64; 2]>(name);
-        let entries = table.iter().map(Result::unwrap);
-        entries.map(|(key, Wire([word, seq]))| (key.0, (FlowWord(word), seq.try_into().unwrap()))).collect()
-    }
-
     fn write_family<A: Stored>(&mut self, state: &MapState, names: Names) {
-        let FamilyState { rules, addresses, access, members, owners, reverse } = state.of_family::<A>();
+        let FamilyState { rules, addresses, access, members, owners, reverse, sources } =
+            state.of_family::<A>();
         self.write_hash(names.rules, &rules);
         self.write_hash(names.addresses, &addresses);
         self.write_hash(names.owners, &owners);
@@ -266,6 +208,10 @@ impl Kernel {
             let member: Member<A> = members.get(&label).copied().unwrap_or_default();
             self.array(names.members).set(label.0.into(), Wire(member), 0).unwrap();
         }
+        for index in 0..SOURCES {
+            let source: NatSource<A> = sources.get(&index).copied().unwrap_or_default();
+            self.array(names.sources).set(index, Wire(source), 0).unwrap();
+        }
         let mut trie: LpmTrie<_, Wire<AccessKey<A>>, u32> =
             self.ebpf.map_mut(names.access).unwrap().try_into().unwrap();
         let prefixes: Vec<_> = trie.iter().map(|entry| entry.unwrap().0).collect();
@@ -275,16 +221,6 @@ impl Kernel {
         for (list, address, length, verdict) in access {
             let key = AccessKey { list: list.to_be_bytes(), address };
             trie.insert(&lpm_trie::Key::new(32 + u32::from(length), Wire(key)), verdict, 0).unwrap();
-        }
-    }
-
-    fn age<A: Stored>(&mut self, names: [&str; 2], ticks: u32) {
-        for name in names {
-            let mut flows = of_any_family(self.table::<A>(name));
-            for (word, _) in flows.values_mut() {
-                *word = word.at(Tick::new(word.tick().get().wrapping_sub(ticks)));
-            }
-            self.write_hash(name, &raw::<A>(&flows));
         }
     }
 
@@ -306,18 +242,6 @@ impl Kernel {
     fn per_cpu<T: Copy + 'static>(&self, name: &str) -> PerCpuArray<&MapData, Wire<T>> {
         self.ebpf.map(name).unwrap().try_into().unwrap()
     }
-}
-
-/// The flows of a family as its table holds them.
-fn raw<A: Stored>(flows: &Flows) -> BTreeMap<FlowKey<A>, [u64; 2]> {
-    let entry = |(key, (word, seq)): (&state::FlowKey, &(FlowWord, u32))| {
-        Some((key.between(A::of(key.peer)?, A::of(key.local)?), [word.0, u64::from(*seq)]))
-    };
-    flows.iter().filter_map(entry).collect()
-}
-
-fn of_any_family<A: Stored>(flows: BTreeMap<FlowKey<A>, (FlowWord, u32)>) -> Flows {
-    flows.into_iter().map(|(key, flow)| (key.between(key.peer.ip(), key.local.ip()), flow)).collect()
 }
 
 fn sum<T: Copy + 'static>(
@@ -412,7 +336,6 @@ impl Executor for Kernel {
             verdict: match result.return_value {
                 1 => Verdict::Drop,
                 2 => Verdict::Pass,
-                3 => Verdict::Transmit,
                 4 => Verdict::Redirect,
                 other => panic!("XDP action {other}"),
             },
@@ -425,19 +348,13 @@ impl Executor for Kernel {
     }
 
     fn wait(&mut self, ticks: u32) {
-        self.age::<Addr>([map::CONFIRMED, map::PENDING], ticks);
-        self.age::<Addr6>([map::CONFIRMED6, map::PENDING6], ticks);
+        self.age_flows(ticks);
     }
 
     fn flows(&mut self) -> FlowTables {
         let marks = self.marks();
         self.marked = Some(marks.clone());
-        let mut tables = FlowTables { marks, ..FlowTables::default() };
-        tables.confirmed.extend(of_any_family(self.table::<Addr>(map::CONFIRMED)));
-        tables.confirmed.extend(of_any_family(self.table::<Addr6>(map::CONFIRMED6)));
-        tables.pending.extend(of_any_family(self.table::<Addr>(map::PENDING)));
-        tables.pending.extend(of_any_family(self.table::<Addr6>(map::PENDING6)));
-        tables
+        FlowTables { marks, ..self.read_flows() }
     }
 }
 

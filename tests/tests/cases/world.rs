@@ -35,6 +35,8 @@ pub(crate) const MTU: u16 = 1500;
 pub(crate) const NARROW: [(u32, &str); 2] =
     [(CLIENT_LINK, "198.51.100.66:40000"), (CLIENT_LINK + 3, "10.0.3.66:8080")];
 pub(crate) const NARROW_MTU: u16 = 1400;
+/// A host on the link of member 1, which answers in its place.
+pub(crate) const NEIGHBOUR: &str = "10.0.1.50:40000";
 
 /// A frontend port, and where its members listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,6 +319,7 @@ impl World {
                     .collect(),
                 owners: map.owners.iter().map(|(address, owner)| (twin(*address), *owner)).collect(),
                 reverse: map.reverse.iter().map(|(key, it)| (*key, it.at(twin(it.address)))).collect(),
+                sources: map.sources.iter().map(|(at, it)| (*at, it.at(twin(it.address)))).collect(),
                 ..map.clone()
             },
             confirmed: flows(&self.confirmed),
@@ -380,7 +383,7 @@ impl Service {
         let reverse_key =
             ReverseKey { group: GROUP, port: Port::new(self.port), protocol: self.protocol, reserved: 0 };
         let reverse =
-            Reverse { address: key.address, port: key.port, reserved: 0, stats: self.stats, life: LIFE };
+            Reverse { address: key.address, port: key.port, flags: 0, stats: self.stats, life: LIFE };
         map.reverse.insert(reverse_key, reverse);
     }
 }
@@ -413,7 +416,7 @@ pub(crate) fn member(label: u16) -> Member {
         mtu: MTU.into(),
         present: 1,
         forwarding: Forwarding::Nat as u8,
-        reserved: 0,
+        sources: 0,
     }
 }
 

@@ -78,7 +78,7 @@ fn random_change(rng: &mut Rng) -> Change {
         _ => {
             let key =
                 ReverseKey { group: rng.u32(0..5), port: Port::new(80), protocol: rng.u8(0..4), reserved: 0 };
-            let reverse = Reverse { address, port: Port::new(81), reserved: 0, stats: number, life: 9 };
+            let reverse = Reverse { address, port: Port::new(81), flags: 0, stats: number, life: 9 };
             Change::Reverse(key, there.then_some(reverse))
         }
     }

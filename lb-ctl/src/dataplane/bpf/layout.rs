@@ -5,8 +5,8 @@ use std::path::Path;
 use aya::maps::{Array, Map, MapData, MapInfo};
 use lb_common::abi::{
     ABI_VERSION, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, IcmpState, MARK_BITS, MARKS_PER_WORD,
-    MEMBERS, Member, Owner, REVERSES, ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey,
-    RuleStats, SLOTS_PER_WORD, STAGES, map, sieve,
+    MEMBERS, Member, NAT_SOURCES, NatSource, Owner, REVERSES, ROUTE_TABLES, Reverse, ReverseKey, Root,
+    RouteTable, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, STAGES, TrackEntry, map, sieve,
 };
 use lb_common::reason::{Event, Reason};
 use lb_common::units::{Addr, Addr6};
@@ -58,6 +58,12 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
         fixed(map::REVERSE6, size_of::<ReverseKey>(), size_of::<Reverse<Addr6>>(), REVERSES),
         sized(map::PENDING6, size_of::<FlowKey<Addr6>>(), entry, limits.pending),
         sized(map::CONFIRMED6, size_of::<FlowKey<Addr6>>(), entry, limits.confirmed),
+        fixed(map::SOURCES, 4, size_of::<NatSource>(), NAT_SOURCES),
+        fixed(map::SOURCES6, 4, size_of::<NatSource<Addr6>>(), NAT_SOURCES),
+        sized(map::OPENING, flow, size_of::<TrackEntry>(), limits.tracked / 2),
+        sized(map::OPENING6, size_of::<FlowKey<Addr6>>(), size_of::<TrackEntry<Addr6>>(), limits.tracked / 2),
+        sized(map::TRACKED, flow, size_of::<TrackEntry>(), limits.tracked),
+        sized(map::TRACKED6, size_of::<FlowKey<Addr6>>(), size_of::<TrackEntry<Addr6>>(), limits.tracked),
         fixed(map::STAGES, 4, 4, STAGES),
         fixed(map::ICMP, 4, size_of::<IcmpState>(), 1),
         fixed(map::REASONS, 4, size_of::<Counter>(), reasons),
@@ -128,6 +134,8 @@ fn adopt(limits: &mut Limits, name: &str, entries: u32) {
         map::PENDING | map::PENDING6 => limits.pending = entries,
         map::CONFIRMED | map::CONFIRMED6 => limits.confirmed = entries,
         map::ACCESS | map::ACCESS6 => limits.access = entries,
+        // `opening` has half as many.
+        map::TRACKED | map::TRACKED6 => limits.tracked = entries,
         _ => {}
     }
 }

@@ -22,13 +22,14 @@ use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::abi::{FlowWord, Root, RuleStats, map};
 use lb_common::pipeline::Stage;
+use lb_common::tables::Tier;
 use lb_common::units::MemberId;
 
 use self::pins::{Found, Pins};
 use self::tables::Tables;
 use super::{Attachment, Change, Counters, Dataplane, Error, FlowTable, Limits, fresh};
 use crate::config::model::XdpMode;
-use crate::state::{FlowKey, MapState};
+use crate::state::{FlowKey, MapState, Translation};
 
 /// Sees each frame.
 const INGRESS: &str = "lb_ingress";
@@ -42,6 +43,10 @@ const fn program_of(stage: Stage) -> &'static str {
         Stage::TooBig6 => "lb_too_big6",
         Stage::Tracked => "lb_tracked",
         Stage::Tracked6 => "lb_tracked6",
+        Stage::Again => "lb_again",
+        Stage::Again6 => "lb_again6",
+        Stage::Enter => "lb_enter",
+        Stage::Enter6 => "lb_enter6",
     }
 }
 /// Tells the time.
@@ -231,6 +236,18 @@ impl Dataplane for Bpf {
 
     fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
         self.tables.forget(table, key, seen)
+    }
+
+    fn tracked(
+        &self,
+        tier: Tier,
+        visit: &mut dyn FnMut(&FlowKey, FlowWord, &Translation),
+    ) -> Result<(), Error> {
+        self.tables.tracked(tier, visit)
+    }
+
+    fn untrack(&mut self, tier: Tier, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
+        self.tables.untrack(tier, key, seen)
     }
 
     fn counters(&self) -> Result<Counters, Error> {

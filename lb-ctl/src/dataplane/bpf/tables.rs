@@ -12,13 +12,14 @@ use aya::util::nr_cpus;
 use lb_common::abi::{
     Counter, FlowWord, ROUTE_TABLES, Root, RouteTable, RuleStats, SLOTS_PER_WORD, map, sieve,
 };
+use lb_common::tables::Tier;
 use lb_common::units::{Addr, Addr6, MemberId};
 
 use super::family::FamilyTables;
 use super::plain::{Plain, Wire};
 use super::{error, sys};
 use crate::dataplane::{Change, Counters, Error, FlowTable, named};
-use crate::state::{FlowKey, MapState};
+use crate::state::{FlowKey, MapState, Translation};
 
 /// Labels in one element of the slot map.
 type SlotWord = [u16; SLOTS_PER_WORD as usize];
@@ -76,6 +77,7 @@ impl Tables {
             Change::Member(..) => (map::MEMBERS, self.of_a_family(change)),
             Change::Owner(..) => (map::OWNERS, self.of_a_family(change)),
             Change::Reverse(..) => (map::REVERSE, self.of_a_family(change)),
+            Change::Source(..) => (map::SOURCES, self.of_a_family(change)),
         };
         done.map_err(|cause| error::map(map, format_args!("cannot write the {change}"), &cause))
     }
@@ -166,6 +168,20 @@ impl Tables {
     pub(super) fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
         self.v4.forget(table, key, seen)?;
         self.v6.forget(table, key, seen)
+    }
+
+    pub(super) fn tracked(
+        &self,
+        tier: Tier,
+        visit: &mut dyn FnMut(&FlowKey, FlowWord, &Translation),
+    ) -> Result<(), Error> {
+        self.v4.tracked(tier, visit)?;
+        self.v6.tracked(tier, visit)
+    }
+
+    pub(super) fn untrack(&mut self, tier: Tier, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
+        self.v4.untrack(tier, key, seen)?;
+        self.v6.untrack(tier, key, seen)
     }
 
     pub(super) fn counters(&self) -> Result<Counters, Error> {

@@ -164,7 +164,7 @@ pub(super) fn rows() -> Vec<Case> {
             direct().and(Event::Suspended),
         ),
         case("what goes to another port of a member is not ours", lab())
-            .client(syn().to("10.0.1.11:22"), untouched(Reason::NotOurs))
+            .client(syn().to("10.0.1.11:22"), untouched(Reason::OfMember))
             .holds(0, 0),
         case("fragments and options to a member are not ours", lab())
             .client(past(ack(1)).fragment(0x2000), untouched(Reason::NotOurs))

@@ -14,6 +14,7 @@ mod replies;
 mod routes;
 mod selection;
 mod shapes;
+mod tracked;
 mod transition;
 
 use lb_common::parse::TcpFlags;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> Vec<Case> {
         icmp::rows(),
         icmp_errors::rows(),
         nat_rules::rows(),
+        tracked::rows(),
     ]
     .into_iter()
     .flatten()

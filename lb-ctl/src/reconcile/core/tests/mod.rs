@@ -8,6 +8,7 @@ mod random;
 mod restart;
 mod routes;
 mod sweeping;
+mod tracks;
 mod transitions;
 mod verdicts;
 
