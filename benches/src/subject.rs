@@ -72,7 +72,8 @@ impl Subject {
         let state = &scene.state;
         self.array(map::ROOT, [(0, state.root)])?;
         self.array(map::SIEVE, std::iter::once((0, *state.sieve())))?;
-        let FamilyState { rules, addresses, access, members, owners, reverse } = state.of_family::<Addr>();
+        let FamilyState { rules, addresses, access, members, owners, reverse, announced: _ } =
+            state.of_family::<Addr>();
         self.hash(map::RULES, rules)?;
         self.hash(map::ADDRESSES, addresses)?;
         self.hash(map::OWNERS, owners)?;

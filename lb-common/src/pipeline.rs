@@ -11,7 +11,7 @@ use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::units::{Addr, Addr6};
 use crate::window::Window;
-use crate::{choose, egress, reply};
+use crate::{arp, choose, egress, reply};
 
 /// A program that goes on where another one ends, so that this one need not pay for it.
 ///
@@ -29,18 +29,25 @@ pub enum Stage {
     TooBig = 3,
     /// [`icmp::too_big`] for IPv6.
     TooBig6 = 4,
+    /// [`arp::answer`].
+    Arp = 5,
+    /// [`icmp::advertise`].
+    Neighbour = 6,
 }
 
 impl Stage {
     /// All stages, by number.
-    pub const ALL: &'static [Self] = &[Self::Ipv6, Self::Icmp, Self::Icmp6, Self::TooBig, Self::TooBig6];
+    pub const ALL: &'static [Self] =
+        &[Self::Ipv6, Self::Icmp, Self::Icmp6, Self::TooBig, Self::TooBig6, Self::Arp, Self::Neighbour];
 
     /// The stage for a frame that [`ingress`] would end with `reason`.
     #[inline(always)]
     #[must_use]
     pub fn after<A: Icmp, F: Window>(reason: Reason, frame: &F) -> Option<Self> {
         let (stage, right) = if reason == Reason::NotIp {
-            (Self::Ipv6, family::is_ipv6(frame))
+            if arp::is_arp(frame) { (Self::Arp, true) } else { (Self::Ipv6, family::is_ipv6(frame)) }
+        } else if reason == Reason::LinkGroup || reason == Reason::NeighbourDiscovery {
+            (Self::Neighbour, A::is_solicitation(frame))
         } else if reason == Reason::NotOurs {
             (A::STAGE, icmp::is_error::<A, F>(frame))
         } else if reason == Reason::Protocol || reason == Reason::OwnFrontend {
@@ -64,6 +71,8 @@ impl Stage {
             Self::Icmp6 => icmp::pass::<Addr6, F, T>(frame, tables, jiffies),
             Self::TooBig => icmp::too_big::<Addr, F, T>(frame, tables, jiffies),
             Self::TooBig6 => icmp::too_big::<Addr6, F, T>(frame, tables, jiffies),
+            Self::Arp => arp::answer(frame, tables),
+            Self::Neighbour => icmp::advertise(frame, tables),
         }
     }
 }

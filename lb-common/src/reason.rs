@@ -91,6 +91,8 @@ reasons! {
     37 IcmpLimited Drop "Would have been answered by ICMP, but too many have been in the last moment."
     38 SourceNoHost Drop "Would have been answered by ICMP, but its source is no address of a single host."
     39 LinkSource Drop "IPv6 to a frontend from an address that no router forwards for: link-local, multicast or none."
+    40 ArpReply Answer "An ARP request for a frontend that lies on the link, answered."
+    41 NeighbourAdvertised Answer "A neighbour solicitation for a frontend that lies on the link, answered."
 }
 
 /// Things that are counted beside a packet's way and never change it.

@@ -3,6 +3,7 @@
 //! Everything here is written by one program and read by another of perhaps another age: fixed
 //! layout, no implicit padding, and [`ABI_VERSION`] changes with any of it.
 
+mod announced;
 mod cell;
 mod flow;
 mod icmp;
@@ -14,6 +15,7 @@ mod rule;
 pub mod sieve;
 mod stats;
 
+pub use announced::{Announced, AnnouncedKey};
 pub use flow::{FlowEntry, FlowKey, FlowWord};
 pub use icmp::IcmpState;
 pub use member::{AddressFlags, Member};
@@ -25,7 +27,7 @@ pub use stats::{Counter, RuleStats};
 
 /// Changes whenever the layout or the meaning of a map changes. User space refuses pinned maps
 /// of another version.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Members in one element of the slot map: an array map rounds its values up to 8 bytes
 /// (`array_map_alloc` in kernel/bpf/arraymap.c), so four labels share one.
@@ -106,8 +108,12 @@ pub mod map {
     pub const RULE_STATS: &str = "lb_rule_stats";
     /// New connections by member label.
     pub const MEMBER_STATS: &str = "lb_member_stats";
+    /// [`super::AnnouncedKey`] -> [`super::Announced`].
+    pub const ANNOUNCED: &str = "lb_announced";
+    /// [`ANNOUNCED`] for IPv6.
+    pub const ANNOUNCED6: &str = "lb_announced6";
     /// Every map, in the order in which a reader would ask for them.
-    pub const ALL: [&str; 28] = [
+    pub const ALL: [&str; 30] = [
         ROOT,
         SIEVE,
         RULES,
@@ -136,5 +142,7 @@ pub mod map {
         EVENTS,
         RULE_STATS,
         MEMBER_STATS,
+        ANNOUNCED,
+        ANNOUNCED6,
     ];
 }

@@ -29,6 +29,11 @@ impl Icmp for Addr {
     const STAGE: Stage = Stage::Icmp;
     const TOO_BIG_STAGE: Stage = Stage::TooBig;
 
+    #[inline(always)]
+    fn is_solicitation<F: Window>(_: &F) -> bool {
+        false
+    }
+
     /// Unreachable, time exceeded, parameter problem. Source quench is history (RFC 6633).
     #[inline(always)]
     fn is_error(kind: u8) -> bool {

@@ -1,6 +1,6 @@
 //! ICMPv6 (RFC 4443).
 
-use super::{Icmp, Kind, LENGTH, QuotedIp};
+use super::{Icmp, Kind, LENGTH, QuotedIp, neighbour};
 use crate::csum::Delta;
 use crate::family::Family;
 use crate::pipeline::Stage;
@@ -27,6 +27,11 @@ impl Icmp for Addr6 {
     const LONGEST: u16 = 1280;
     const STAGE: Stage = Stage::Icmp6;
     const TOO_BIG_STAGE: Stage = Stage::TooBig6;
+
+    #[inline(always)]
+    fn is_solicitation<F: Window>(frame: &F) -> bool {
+        neighbour::is_solicitation(frame)
+    }
 
     /// Unreachable, packet too big, time exceeded, parameter problem.
     #[inline(always)]

@@ -8,6 +8,7 @@
 
 mod access;
 mod addresses;
+mod announced;
 mod backends;
 mod health;
 mod nat;
@@ -22,15 +23,16 @@ mod sets;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Root, RouteTable};
+use lb_common::abi::{Announced, Root, RouteTable};
 use lb_common::units::{MemberId, Port, Target};
 
 use crate::config::model::{Config, PortRange, Protocol, Rule};
 use crate::dataplane::Limits;
 use crate::health::ProbeKey;
-use crate::state::{MapState, RuleKey};
+use crate::state::{AnnouncedKey, MapState, RuleKey};
 
 pub use addresses::judged;
+pub use announced::to_be_announced;
 pub use health::{Accepting, accepting};
 pub use nat::{NatMapping, NatRules, nat_mapping};
 pub use services::health_words;
@@ -69,6 +71,8 @@ pub struct Host {
     pub own: BTreeSet<IpAddr>,
     /// Next hops of members. Absent while not known.
     pub next_hops: BTreeMap<IpAddr, Hop>,
+    /// Addresses that nobody else on their link has, and by which hardware address we are found there.
+    pub free: BTreeMap<AnnouncedKey, Announced>,
     /// Its IPv4 routes, as far as they are certain.
     pub routes: RouteTable,
 }
@@ -133,6 +137,7 @@ pub fn compile(input: &Input<'_>) -> Result<MapState, Refusal> {
     services::write(input, &labels, &nat, &lists, &mut state)?;
     replies::write(input, &labels, &nat, &mut state)?;
     state.addresses = addresses::all(input);
+    state.announced = announced::all(input);
     state.root = root(input, &state);
     routes::write(input, &mut state);
     Ok(state)

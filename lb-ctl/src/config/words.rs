@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::access::{AppliesTo, Entry, Verdict};
-use super::model::{AdminState, Distribution, NoHealthyBackends, Protocol, Protocols, XdpMode};
+use super::model::{AdminState, Announce, Distribution, NoHealthyBackends, Protocol, Protocols, XdpMode};
 
 /// A type whose values are words in the file.
 pub(super) trait Word: Copy + 'static {
@@ -20,6 +20,17 @@ impl Word for XdpMode {
             Self::Auto => "auto",
             Self::Native => "native",
             Self::Generic => "generic",
+        }
+    }
+}
+
+impl Word for Announce {
+    const ALL: &'static [Self] = &[Self::Auto, Self::None];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::None => "none",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where messages, probe results and news of the network arrive, one after the other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 use super::core::Core;
 use super::flows::Census;
 use super::rates::Rates;
-use super::{ApplyError, Message, Options, changes, host as facts, nat, routes, status};
+use super::{ApplyError, Message, Options, announce, changes, host as facts, nat, routes, status};
 use crate::api::types::{Applied, Status};
 use crate::compile::{Hop, Host};
 use crate::config::model::{Config, Interface, XdpMode};
@@ -126,10 +126,14 @@ impl Desk {
     fn put(&mut self, config: Config) -> Result<(), ApplyError> {
         let attached = self.core.dataplane().attached();
         let attached = attached.map_err(|error| ApplyError::Failed(error.to_string()))?;
-        let done = self.attach(&config).and_then(|()| self.core.apply(config, Instant::now()));
+        let done = self.attach(&config).and_then(|()| {
+            self.look_around(Some(&config));
+            self.core.apply(config, Instant::now())
+        });
         if done.is_err() {
             let restored = self.restore(&attached);
             self.note(restored.map_err(|error| error.to_string()));
+            self.look_around(self.core.config().cloned().as_ref());
         }
         done
     }
@@ -150,15 +154,21 @@ impl Desk {
         let snapshot = self.neighbours.track(members).await;
         let snapshot =
             snapshot.map_err(|error| ApplyError::Failed(format!("asking the kernel for routes: {error}")))?;
-        self.see(snapshot);
+        self.seen = snapshot;
         Ok(())
     }
 
-    /// Notes what is known of the network now; `true` if the maps have to follow.
-    fn see(&mut self, snapshot: Arc<Snapshot>) -> bool {
-        let news = self.core.set_host(host(&snapshot));
-        self.seen = snapshot;
-        news
+    /// Notes what is known of the network now and means to a configuration; `true` if the maps have to follow.
+    fn look_around(&mut self, config: Option<&Config>) -> bool {
+        let attached = match self.core.dataplane().attached() {
+            Ok(attached) => attached.into_iter().map(|(ifindex, _)| ifindex).collect(),
+            Err(error) => {
+                self.note(Err(error.to_string()));
+                return false;
+            }
+        };
+        let free = config.map(|config| announce::claims(config, &self.seen, &attached));
+        self.core.set_host(Host { free: free.unwrap_or_default(), ..host(&self.seen) })
     }
 
     /// Attaches to every interface that the configuration needs. Those of an earlier one stay: they
@@ -199,13 +209,15 @@ impl Desk {
     }
 
     fn heed_network(&mut self) {
-        let snapshot = Arc::clone(&self.news.borrow_and_update());
-        if !self.see(snapshot) {
+        self.seen = Arc::clone(&self.news.borrow_and_update());
+        let config = self.core.config().cloned();
+        if !self.look_around(config.as_ref()) {
             return;
         }
-        if let Some(config) = self.core.config().cloned() {
+        if let Some(config) = config {
             let attached = self.attach(&config);
             self.note(attached.map_err(|error| error.to_string()));
+            self.look_around(Some(&config));
         }
         self.converge();
     }
@@ -271,7 +283,12 @@ fn host(snapshot: &Snapshot) -> Host {
         };
         (address, hop)
     });
-    Host { own, next_hops: next_hops.collect(), routes: routes::table(&snapshot.routes.v4) }
+    Host {
+        own,
+        next_hops: next_hops.collect(),
+        routes: routes::table(&snapshot.routes.v4),
+        free: BTreeMap::new(),
+    }
 }
 
 /// The interfaces that a configuration names, or those that lead to its frontends and members.

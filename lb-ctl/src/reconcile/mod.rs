@@ -1,5 +1,6 @@
 //! The only writer of maps. Everybody else sends it messages through a [`Handle`].
 
+mod announce;
 mod changes;
 mod core;
 mod desk;

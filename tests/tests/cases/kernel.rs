@@ -49,6 +49,7 @@ type Flows = BTreeMap<state::FlowKey, (FlowWord, u32)>;
 struct Names {
     rules: &'static str,
     addresses: &'static str,
+    announced: &'static str,
     access: &'static str,
     members: &'static str,
     owners: &'static str,
@@ -58,6 +59,7 @@ struct Names {
 const V4: Names = Names {
     rules: map::RULES,
     addresses: map::ADDRESSES,
+    announced: map::ANNOUNCED,
     access: map::ACCESS,
     members: map::MEMBERS,
     owners: map::OWNERS,
@@ -66,6 +68,7 @@ const V4: Names = Names {
 const V6: Names = Names {
     rules: map::RULES6,
     addresses: map::ADDRESSES6,
+    announced: map::ANNOUNCED6,
     access: map::ACCESS6,
     members: map::MEMBERS6,
     owners: map::OWNERS6,
@@ -255,9 +258,11 @@ impl Kernel {
     }
 
     fn write_family<A: Stored>(&mut self, state: &MapState, names: Names) {
-        let FamilyState { rules, addresses, access, members, owners, reverse } = state.of_family::<A>();
+        let FamilyState { rules, addresses, announced, access, members, owners, reverse } =
+            state.of_family::<A>();
         self.write_hash(names.rules, &rules);
         self.write_hash(names.addresses, &addresses);
+        self.write_hash(names.announced, &announced);
         self.write_hash(names.owners, &owners);
         self.write_hash(names.reverse, &reverse);
         let labels: BTreeSet<_> =

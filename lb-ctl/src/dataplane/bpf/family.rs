@@ -7,8 +7,8 @@ use std::path::Path;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, MapError};
 use lb_common::abi::{
-    AccessKey, AddressFlags, FlowEntry, FlowKey, FlowWord, Member, Owner, Reverse, ReverseKey, Rule, RuleKey,
-    map,
+    AccessKey, AddressFlags, Announced, AnnouncedKey, FlowEntry, FlowKey, FlowWord, Member, Owner, Reverse,
+    ReverseKey, Rule, RuleKey, map,
 };
 use lb_common::units::{Addr, Addr6, MemberId};
 
@@ -22,6 +22,7 @@ use crate::state::{self, AccessEntry, MapState, Stored};
 pub(super) struct Names {
     rules: &'static str,
     addresses: &'static str,
+    announced: &'static str,
     access: &'static str,
     members: &'static str,
     owners: &'static str,
@@ -41,6 +42,7 @@ impl Mapped for Addr {
     const NAMES: Names = Names {
         rules: map::RULES,
         addresses: map::ADDRESSES,
+        announced: map::ANNOUNCED,
         access: map::ACCESS,
         members: map::MEMBERS,
         owners: map::OWNERS,
@@ -55,6 +57,7 @@ impl Mapped for Addr6 {
     const NAMES: Names = Names {
         rules: map::RULES6,
         addresses: map::ADDRESSES6,
+        announced: map::ANNOUNCED6,
         access: map::ACCESS6,
         members: map::MEMBERS6,
         owners: map::OWNERS6,
@@ -72,12 +75,14 @@ pub(super) struct FamilyTables<A: Mapped>
 where
     RuleKey<A>: Plain,
     AccessKey<A>: Plain,
+    AnnouncedKey<A>: Plain,
     Member<A>: Plain,
     Reverse<A>: Plain,
     FlowKey<A>: Plain,
 {
     rules: Hash<RuleKey<A>, Rule>,
     addresses: Hash<A, AddressFlags>,
+    announced: Hash<AnnouncedKey<A>, Announced>,
     access: LpmTrie<MapData, Wire<AccessKey<A>>, u32>,
     members: (OwnedFd, Array<MapData, Wire<Member<A>>>),
     owners: Hash<A, Owner>,
@@ -90,6 +95,7 @@ impl<A: Mapped> FamilyTables<A>
 where
     RuleKey<A>: Plain + Copy + Ord,
     AccessKey<A>: Plain + Copy,
+    AnnouncedKey<A>: Plain + Copy + Ord,
     Member<A>: Plain + Copy,
     Reverse<A>: Plain + Copy,
     FlowKey<A>: Plain + Copy,
@@ -99,6 +105,7 @@ where
         Ok(Self {
             rules: open(maps, A::NAMES.rules)?,
             addresses: open(maps, A::NAMES.addresses)?,
+            announced: open(maps, A::NAMES.announced)?,
             access: open(maps, A::NAMES.access)?,
             members: open_twice(maps, A::NAMES.members)?,
             owners: open(maps, A::NAMES.owners)?,
@@ -118,6 +125,10 @@ where
             },
             Change::Address(address, flags) => match A::of(*address) {
                 Some(address) => put(&mut self.addresses, address, *flags),
+                None => Ok(()),
+            },
+            Change::Announced(at, announced) => match A::of(at.address) {
+                Some(address) => put(&mut self.announced, at.of(address), *announced),
                 None => Ok(()),
             },
             Change::Owner(address, owner) => match A::of(*address) {
@@ -152,6 +163,8 @@ where
         state.rules.extend(rules.into_iter().map(|(key, rule)| (key.at(key.address.ip()), rule)));
         let addresses = entries(A::NAMES.addresses, &self.addresses)?;
         state.addresses.extend(addresses.into_iter().map(|(address, flags)| (address.ip(), flags)));
+        let announced = entries(A::NAMES.announced, &self.announced)?;
+        state.announced.extend(announced.into_iter().map(|(key, at)| (key.of(key.address.ip()), at)));
         let owners = entries(A::NAMES.owners, &self.owners)?;
         state.owners.extend(owners.into_iter().map(|(address, owner)| (address.ip(), owner)));
         let reverse = entries(A::NAMES.reverse, &self.reverse)?;

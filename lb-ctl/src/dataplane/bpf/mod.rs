@@ -40,6 +40,8 @@ const fn program_of(stage: Stage) -> &'static str {
         Stage::Icmp6 => "lb_icmp6",
         Stage::TooBig => "lb_too_big",
         Stage::TooBig6 => "lb_too_big6",
+        Stage::Arp => "lb_arp",
+        Stage::Neighbour => "lb_neighbour",
     }
 }
 /// Tells the time.

@@ -72,6 +72,7 @@ impl Tables {
             }
             Change::Rule(..) => (map::RULES, self.of_a_family(change)),
             Change::Address(..) => (map::ADDRESSES, self.of_a_family(change)),
+            Change::Announced(..) => (map::ANNOUNCED, self.of_a_family(change)),
             Change::Access(..) => (map::ACCESS, self.of_a_family(change)),
             Change::Member(..) => (map::MEMBERS, self.of_a_family(change)),
             Change::Owner(..) => (map::OWNERS, self.of_a_family(change)),

@@ -3,6 +3,7 @@
 
 mod access;
 mod affinity;
+mod announced;
 mod direct;
 mod exceptions;
 mod icmp;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> Vec<Case> {
         icmp::rows(),
         icmp_errors::rows(),
         nat_rules::rows(),
+        announced::rows(),
     ]
     .into_iter()
     .flatten()
