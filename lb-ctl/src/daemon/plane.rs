@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use super::lock::{Busy, Lock};
 use super::{Error, Options};
+use crate::announce::Announcer;
 use crate::dataplane;
 use crate::dataplane::bpf::{self, Bpf, Takeover};
 use crate::health::Prober;
@@ -31,11 +32,14 @@ pub(super) async fn start(options: &Options) -> Result<Plane, Error> {
             "cannot ask the kernel for routes and neighbours: {error}\n  see dmesg, then try again"
         ))
     })?;
+    let announcer = Announcer::start().map_err(|error| {
+        Error::Failed(format!("cannot tell links where frontends are: {error}\n  see dmesg, then try again"))
+    })?;
     let (bpf, taken_over, alone) = open(options)?;
     let (events, probe_events) = mpsc::channel(EVENTS);
     let prober = Prober::start(events);
     let known = reconcile::Options { instance: options.instance.clone(), pin_dir: options.pin_dir.clone() };
-    let reconciler = reconcile::start(Box::new(bpf), prober, probe_events, neighbours, known)
+    let reconciler = reconcile::start(Box::new(bpf), prober, probe_events, neighbours, announcer, known)
         .map_err(|error| Error::Failed(format!("cannot start: {error}\n  try again")))?;
     Ok(Plane { reconciler, taken_over, _alone: alone })
 }

@@ -6,6 +6,7 @@ use super::Error;
 
 /// Bits of `CapEff` (capabilities(7), linux/capability.h).
 const NET_ADMIN: u32 = 12;
+const NET_RAW: u32 = 13;
 const SYS_ADMIN: u32 = 21;
 const PERFMON: u32 = 38;
 const BPF: u32 = 39;
@@ -20,7 +21,7 @@ pub(super) fn check(verb: &str) -> Result<(), Error> {
     }
     Err(Error::Input(format!(
         "{verb} may not work on XDP programs here: missing {}\n  \
-         run it as root, or give it CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (systemd: AmbientCapabilities=)",
+         run it as root, or give it CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW and CAP_PERFMON (systemd: AmbientCapabilities=)",
         missing.join(", ")
     )))
 }
@@ -36,6 +37,7 @@ fn missing(effective: u64) -> Vec<&'static str> {
     let wanted = [
         (has(BPF) || has(SYS_ADMIN), "CAP_BPF"),
         (has(NET_ADMIN), "CAP_NET_ADMIN"),
+        (has(NET_RAW), "CAP_NET_RAW"),
         (has(PERFMON) || has(SYS_ADMIN), "CAP_PERFMON"),
     ];
     wanted.into_iter().filter(|(there, _)| !there).map(|(_, name)| name).collect()
@@ -49,9 +51,9 @@ mod tests {
     fn what_is_missing_is_named() {
         let root = "Name:\tlbctl\nCapPrm:\t0000000000000000\nCapEff:\t000001ffffffffff\n";
         assert_eq!(effective(root).map(missing), Some(vec![]));
-        assert_eq!(missing(0), ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"]);
-        assert_eq!(missing(1 << SYS_ADMIN), ["CAP_NET_ADMIN"]);
-        assert_eq!(missing(1 << BPF | 1 << NET_ADMIN), ["CAP_PERFMON"]);
+        assert_eq!(missing(0), ["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_PERFMON"]);
+        assert_eq!(missing(1 << SYS_ADMIN | 1 << NET_RAW), ["CAP_NET_ADMIN"]);
+        assert_eq!(missing(1 << BPF | 1 << NET_ADMIN | 1 << NET_RAW), ["CAP_PERFMON"]);
         assert_eq!(effective("Name:\tlbctl\n"), None);
     }
 }

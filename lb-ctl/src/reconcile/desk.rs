@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
+use super::announce::{self, Herald};
 use super::core::Core;
 use super::flows::Census;
 use super::rates::Rates;
-use super::{ApplyError, Message, Options, announce, changes, host as facts, nat, routes, status};
+use super::{ApplyError, Message, Options, changes, frontends, host as facts, nat, routes, status};
+use crate::announce::Announcer;
 use crate::api::types::{Applied, Status};
 use crate::compile::{Hop, Host};
 use crate::config::model::{Config, Interface, XdpMode};
@@ -25,6 +27,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Beats from one sweep of the exceptions to the next.
 const SWEEP_EVERY: u64 = 10;
 
+/// Others answer within a second, if nothing is wrong with the links.
+const ASKING: Duration = Duration::from_secs(5);
+
 pub(super) struct Desk {
     core: Core,
     prober: Prober,
@@ -32,6 +37,11 @@ pub(super) struct Desk {
     news: watch::Receiver<Arc<Snapshot>>,
     /// The network as the maps have it, which `neighbours` may know better already.
     seen: Arc<Snapshot>,
+    herald: Herald,
+    /// Where the program is attached.
+    attached: BTreeSet<u32>,
+    /// Applies that are in force, but others are being asked about its frontends.
+    waiting: Vec<Waiting>,
     options: Options,
     started: Instant,
     generation: u64,
@@ -41,8 +51,21 @@ pub(super) struct Desk {
     trouble: Option<String>,
 }
 
+/// Who waits for the answer to an apply, and until when.
+struct Waiting {
+    applied: Applied,
+    reply: oneshot::Sender<Result<Applied, ApplyError>>,
+    until: Instant,
+}
+
 impl Desk {
-    pub(super) fn new(core: Core, prober: Prober, neighbours: Neighbours, options: Options) -> Self {
+    pub(super) fn new(
+        core: Core,
+        prober: Prober,
+        neighbours: Neighbours,
+        announcer: Announcer,
+        options: Options,
+    ) -> Self {
         let (news, seen) = (neighbours.subscribe(), neighbours.snapshot());
         let (started, rates) = (Instant::now(), Rates::default());
         let census = Census::default();
@@ -52,6 +75,9 @@ impl Desk {
             neighbours,
             news,
             seen,
+            herald: Herald::new(announcer),
+            attached: BTreeSet::new(),
+            waiting: Vec::new(),
             options,
             started,
             generation: 0,
@@ -77,20 +103,28 @@ impl Desk {
                 },
                 Some(event) = probes.recv() => self.judge(&event),
                 Ok(()) = self.news.changed() => self.heed_network(),
+                () = self.herald.news() => self.heed_others(),
                 _ = beat.tick() => {
                     beats += 1;
                     self.beat(beats);
                 }
             }
+            self.herald.note_held(&self.core.observed().announced);
+            self.answer_applies();
         }
     }
 
     async fn answer(&mut self, message: Message) {
         match message {
             Message::Apply(config, reply) => {
-                let answer = self.apply(*config).await;
-                // Who asked may have gone; the configuration is in force all the same.
-                let _ = reply.send(answer);
+                match self.apply(*config).await {
+                    Ok(applied) => {
+                        let until = Instant::now() + ASKING;
+                        self.waiting.push(Waiting { applied, reply, until });
+                    }
+                    // Who asked may have gone.
+                    Err(error) => drop(reply.send(Err(error))),
+                }
             }
             Message::Status(reply) => {
                 let _ = reply.send(self.status());
@@ -115,11 +149,25 @@ impl Desk {
         let applied = Applied {
             generation: self.generation,
             changes: changes::between(before.0.as_ref(), &before.1, config, self.core.observed()),
-            warnings: self.warnings(config),
+            warnings: Vec::new(),
             microseconds: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
         tracing::info!(generation = applied.generation, changes = applied.changes.len(), "applied");
         Ok(applied)
+    }
+
+    /// Answers once it is known whether frontends that are new on their links are nobody else's.
+    fn answer_applies(&mut self) {
+        let (settled, now) = (self.herald.is_settled(), Instant::now());
+        let (done, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|waiting: &Waiting| settled || waiting.until <= now);
+        self.waiting = waiting;
+        for Waiting { mut applied, reply, .. } in done {
+            applied.warnings = self.core.config().map(|config| self.warnings(config)).unwrap_or_default();
+            // Who asked may have gone; the configuration is in force all the same.
+            let _ = reply.send(Ok(applied));
+        }
     }
 
     /// Attaches, then writes the maps; if either fails, the interfaces are as they were.
@@ -139,10 +187,9 @@ impl Desk {
     }
 
     fn warnings(&self, config: &Config) -> Vec<String> {
-        let attached = self.core.dataplane().attached().unwrap_or_default();
-        let attached: Vec<_> = attached.into_iter().map(|(ifindex, _)| ifindex).collect();
         let mut warnings = config.warnings();
-        warnings.extend(facts::warnings(config, &attached, &self.seen));
+        warnings.extend(facts::warnings(config, &self.attached, &self.seen));
+        warnings.extend(frontends::warnings(config, &self.seen, &self.herald));
         warnings
     }
 
@@ -160,15 +207,17 @@ impl Desk {
 
     /// Notes what is known of the network now and means to a configuration; `true` if the maps have to follow.
     fn look_around(&mut self, config: Option<&Config>) -> bool {
-        let attached = match self.core.dataplane().attached() {
-            Ok(attached) => attached.into_iter().map(|(ifindex, _)| ifindex).collect(),
-            Err(error) => {
-                self.note(Err(error.to_string()));
-                return false;
-            }
-        };
-        let free = config.map(|config| announce::claims(config, &self.seen, &attached));
-        self.core.set_host(Host { free: free.unwrap_or_default(), ..host(&self.seen) })
+        match self.core.dataplane().attached() {
+            Ok(attached) => self.attached = attached.into_iter().map(|(ifindex, _)| ifindex).collect(),
+            Err(error) => self.note(Err(error.to_string())),
+        }
+        let claims = config.map(|config| announce::claims(config, &self.seen, &self.attached));
+        let ours = self.seen.links.values().filter_map(|link| link.mac).collect();
+        let held = &self.core.observed().announced;
+        let before = self.herald.conflicts();
+        let free = self.herald.claim(&claims.unwrap_or_default(), ours, held);
+        frontends::log(&before, &self.herald.conflicts(), &self.seen);
+        self.core.set_host(Host { free, ..host(&self.seen) })
     }
 
     /// Attaches to every interface that the configuration needs. Those of an earlier one stay: they
@@ -222,6 +271,13 @@ impl Desk {
         self.converge();
     }
 
+    /// Somebody has been asked, or has said something, about the address of a frontend.
+    fn heed_others(&mut self) {
+        if self.look_around(self.core.config().cloned().as_ref()) {
+            self.converge();
+        }
+    }
+
     fn beat(&mut self, beats: u64) {
         let now = Instant::now();
         if self.trouble.take().is_some() {
@@ -264,6 +320,8 @@ impl Desk {
             rates: &self.rates,
             census: self.census,
             snapshot: &self.seen,
+            herald: &self.herald,
+            attached: &self.attached,
             reports: self.prober.snapshot(),
             trouble: self.trouble.as_deref(),
         }

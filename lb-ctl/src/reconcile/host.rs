@@ -7,7 +7,7 @@ use crate::config::model::Config;
 use crate::neighbours::{Family, Snapshot};
 
 /// Warnings for `apply` and `status`, each with its cure.
-pub(super) fn warnings(config: &Config, attached: &[u32], snapshot: &Snapshot) -> Vec<String> {
+pub(super) fn warnings(config: &Config, attached: &BTreeSet<u32>, snapshot: &Snapshot) -> Vec<String> {
     let names = attached.iter().filter_map(|ifindex| Some(snapshot.links.get(ifindex)?.name.as_str()));
     let names: Vec<_> = names.collect();
     let families: BTreeSet<_> = config.frontends().iter().map(|it| Family::of(it.address)).collect();
