@@ -11,7 +11,7 @@ use futures_util::TryStreamExt as _;
 use lb_common::testkit::frame;
 use lb_tests::client::talk::Talk;
 use lb_tests::frames::{Capture, Sender};
-use lb_tests::instance::{Instance, lbctl_status, lbctl_under_test};
+use lb_tests::instance::{Instance, ends, lbctl_status, lbctl_under_test};
 use lb_tests::lab::{BALANCER, CLIENT, CLIENT_LINK, HOST_LINK, Lab, NetNs, Topology, twin};
 use lb_tests::server::Server;
 use nix::net::if_::if_nametoindex;
@@ -302,6 +302,16 @@ fn frontends_are_announced_at_start_at_take_over_and_when_the_link_comes_up() {
         assert!(Instant::now() < deadline, "still in the group of a frontend that is not answered for");
         std::thread::sleep(Duration::from_millis(20));
     }
+    // Nothing is left either when all of it is removed.
+    world.apply("", true);
+    assert!(world.is_in_group());
+    world.instance.kill().unwrap();
+    let mut detach = world.lab.balancer().command(world.instance.lbctl());
+    detach.arg("--state-dir").arg(world.lab.dir().join("state")).arg("--pin-dir").arg(world.lab.pin_dir());
+    detach.arg("detach");
+    let (code, said) = ends(&world.lab, detach, PATIENCE).unwrap();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!world.is_in_group());
 }
 
 #[test]

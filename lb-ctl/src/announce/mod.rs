@@ -123,6 +123,16 @@ impl Announcer {
     }
 }
 
+/// Leaves the groups of frontends that the data plane answered for.
+pub async fn leave(keys: &[AnnouncedKey]) -> Result<(), Error> {
+    let failed = |source| Error { doing: "leave the groups of IPv6 frontends", source };
+    let groups = groups::Groups::open().map_err(failed)?;
+    for key in keys {
+        groups.leave(*key).await.map_err(|error| failed(io::Error::other(error)))?;
+    }
+    Ok(())
+}
+
 /// Why nobody can be asked or told.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing}: {source}")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use super::announce;
 use crate::config::model::Config;
 use crate::neighbours::{Family, Snapshot};
 
@@ -12,7 +13,7 @@ pub(super) fn warnings(config: &Config, attached: &BTreeSet<u32>, snapshot: &Sna
     let names: Vec<_> = names.collect();
     let families: BTreeSet<_> = config.frontends().iter().map(|it| Family::of(it.address)).collect();
     let silent = families.into_iter().flat_map(|family| not_forwarded(family, &names));
-    silent.chain(unreached(config, snapshot)).collect()
+    silent.chain(strict(config, attached, snapshot)).chain(unreached(config, snapshot)).collect()
 }
 
 fn not_forwarded(family: Family, interfaces: &[&str]) -> Vec<String> {
@@ -33,6 +34,36 @@ fn not_forwarded(family: Family, interfaces: &[&str]) -> Vec<String> {
         )
     });
     silent.collect()
+}
+
+/// Interfaces whose members' replies the kernel drops as long as a client on the frontend's own link has not
+/// been asked for: they come from an address of another link (`fib_validate_source`).
+fn strict(config: &Config, attached: &BTreeSet<u32>, snapshot: &Snapshot) -> Vec<String> {
+    let claims = announce::claims(config, snapshot, attached);
+    let near: BTreeSet<_> =
+        claims.keys().filter(|key| key.address.is_ipv4()).map(|key| key.ifindex).collect();
+    if near.is_empty() {
+        return Vec::new();
+    }
+    let far = attached.difference(&near).filter_map(|ifindex| snapshot.links.get(ifindex));
+    let strict = far.map(|link| link.name.as_str()).filter(|name| filters_strictly(name));
+    strict
+        .map(|name| {
+            format!(
+                "{name}: the kernel drops replies to clients on a frontend's own link until it knows their \
+                 hardware address\n  sysctl -w net.ipv4.conf.{name}.rp_filter=2"
+            )
+        })
+        .collect()
+}
+
+/// Of the interface's setting and that of all the greater one counts; 1 is strict.
+fn filters_strictly(interface: &str) -> bool {
+    let setting = |name: &str| {
+        let path = format!("/proc/sys/net/ipv4/conf/{name}/rp_filter");
+        fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u8>().ok()).unwrap_or(0)
+    };
+    setting("all").max(setting(interface)) == 1
 }
 
 /// Whether the kernel routes packets from this interface; `bpf_fib_lookup` asks the same.

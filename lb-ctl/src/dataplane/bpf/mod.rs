@@ -28,7 +28,7 @@ use self::pins::{Found, Pins};
 use self::tables::Tables;
 use super::{Attachment, Change, Counters, Dataplane, Error, FlowTable, Limits, fresh};
 use crate::config::model::XdpMode;
-use crate::state::{FlowKey, MapState};
+use crate::state::{AnnouncedKey, FlowKey, MapState};
 
 /// Sees each frame.
 const INGRESS: &str = "lb_ingress";
@@ -90,6 +90,12 @@ impl Bpf {
             }
             Found::Nothing => Self::create(&pins, &options.sizes),
         }
+    }
+
+    /// IPv6 frontends that what is pinned answers for.
+    #[must_use]
+    pub fn announced6(pin_dir: &Path) -> Vec<AnnouncedKey> {
+        Tables::announced6(&Pins::new(pin_dir).maps())
     }
 
     /// Removes links, program and maps: the interfaces are as if there had been no load balancer.

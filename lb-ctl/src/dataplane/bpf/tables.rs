@@ -10,7 +10,7 @@ use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
 use lb_common::abi::{
-    Counter, FlowWord, ROUTE_TABLES, Root, RouteTable, RuleStats, SLOTS_PER_WORD, map, sieve,
+    self, Announced, Counter, FlowWord, ROUTE_TABLES, Root, RouteTable, RuleStats, SLOTS_PER_WORD, map, sieve,
 };
 use lb_common::units::{Addr, Addr6, MemberId};
 
@@ -18,7 +18,7 @@ use super::family::FamilyTables;
 use super::plain::{Plain, Wire};
 use super::{error, sys};
 use crate::dataplane::{Change, Counters, Error, FlowTable, named};
-use crate::state::{FlowKey, MapState};
+use crate::state::{AnnouncedKey, FlowKey, MapState, Stored as _};
 
 /// Labels in one element of the slot map.
 type SlotWord = [u16; SLOTS_PER_WORD as usize];
@@ -57,6 +57,13 @@ impl Tables {
             rule_stats: open(maps, map::RULE_STATS)?,
             member_stats: open(maps, map::MEMBER_STATS)?,
         })
+    }
+
+    /// The IPv6 frontends that pinned maps answer for; none if they are not of our version.
+    pub(super) fn announced6(maps: &Path) -> Vec<AnnouncedKey> {
+        let pinned = open::<Hash<abi::AnnouncedKey<Addr6>, Announced>>(maps, map::ANNOUNCED6);
+        let entries = pinned.and_then(|pinned| entries(map::ANNOUNCED6, &pinned)).unwrap_or_default();
+        entries.into_keys().map(|key| key.of(key.address.ip())).collect()
     }
 
     pub(super) fn write(&mut self, change: &Change) -> Result<(), Error> {
