@@ -87,3 +87,48 @@ fn read<F: Window>(frame: &F) -> Option<Asked> {
 fn array<const N: usize>(b: &[u8; END], at: usize) -> [u8; N] {
     core::array::from_fn(|index| b[at + index])
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::abi::Announced;
+    use crate::testkit::{Bytes, Memory, frame};
+
+    const US: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const CLIENT: [u8; 6] = [2, 0, 0, 0, 0, 2];
+    const FRONTEND: [u8; 4] = [203, 0, 113, 10];
+    const LINK: u32 = 7;
+
+    proptest! {
+        /// Whatever is wrong with a question: it is left alone, or one host is told the truth.
+        #[test]
+        fn a_damaged_question_is_answered_rightly_or_left_alone(
+            damage in prop::collection::vec((0..42_usize, any::<u8>()), 0..4), length in 36..60_usize,
+        ) {
+            let mut tables = Memory::default();
+            let key = AnnouncedKey { ifindex: LINK, address: Addr::from_wire(FRONTEND) };
+            tables.v4.announced.insert(key, Announced::at(US));
+            let question = frame::arp(1, (CLIENT, [198, 51, 100, 2]), ([0; 6], FRONTEND));
+            let mut bytes = question.link(CLIENT, [0xff; 6]).padded_to(60).cut_to(length).bytes();
+            for (at, byte) in damage {
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            let before = Bytes::new(bytes, LINK);
+            let mut after = before.clone();
+            if answer(&mut after, &tables).reason == Reason::NotIp {
+                prop_assert_eq!(after, before);
+                return Ok(());
+            }
+            let asker: [u8; 10] = before.frame[22..32].try_into().unwrap_or_default();
+            let answer = frame::arp(2, (US, FRONTEND), ([0; 6], [0; 4])).patched(18, &asker).bytes();
+            prop_assert_eq!(&after.frame[..12], [&asker[..6], &US].concat());
+            prop_assert_eq!(&after.frame[14..42], &answer[14..]);
+            prop_assert_eq!(&after.frame[42..], &before.frame[42..]);
+            prop_assert_eq!(asker[0] & GROUP, 0);
+        }
+    }
+}

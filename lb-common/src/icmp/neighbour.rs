@@ -168,3 +168,65 @@ fn tell<F: Window>(frame: &mut F, asked: &Asked, ours: [u8; 6]) -> Option<()> {
     put_checksum::<Addr6, F>(frame, checksum)?;
     nat::send_by(frame, &NextHop::new(frame.ingress(), hardware, ours))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::abi::Announced;
+    use crate::testkit::{Bytes, Memory, Sums, checksum, frame, sums};
+
+    const US: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const LINK: u32 = 7;
+    const FRONTEND: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10];
+
+    fn tables() -> Memory {
+        let mut tables = Memory::default();
+        let key = AnnouncedKey { ifindex: LINK, address: Addr6::from_wire(FRONTEND) };
+        tables.v6.announced.insert(key, Announced::at(US));
+        tables
+    }
+
+    proptest! {
+        /// With any options, and then with anything wrong, checksum made right again or not.
+        #[test]
+        fn a_damaged_solicitation_is_answered_rightly_or_left_alone(
+            options in prop::collection::vec(any::<u64>(), 0..10),
+            probe: bool,
+            damage in prop::collection::vec((14..100_usize, any::<u8>()), 0..3),
+            mended: bool,
+        ) {
+            let source = if probe { "[::]:0" } else { "[2001:db8::2]:0" };
+            let options: Vec<u8> = options.iter().flat_map(|option| option.to_be_bytes()).collect();
+            let question = frame::icmp(source, "[ff02::1:ff00:10]:0", 135, 0).ttl(255);
+            let question = question.payload(&[&FRONTEND[..], &options].concat());
+            let mut bytes = question.link([2, 0, 0, 0, 0, 2], [0x33, 0x33, 0xff, 0, 0, 0x10]).bytes();
+            for (at, byte) in damage {
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            if mended {
+                bytes[56..58].fill(0);
+                let length = u32::try_from(bytes.len() - 54).unwrap_or(0);
+                let pseudo = bytes[22..54].chunks(2).map(|half| u32::from(half[0]) << 8 | u32::from(half[1]));
+                let sum = checksum(&bytes[54..], pseudo.sum::<u32>() + length + 58);
+                bytes[56..58].copy_from_slice(&sum.to_be_bytes());
+            }
+            let before = Bytes::new(bytes, LINK);
+            let mut after = before.clone();
+            if advertise(&mut after, &tables()).reason != Reason::NeighbourAdvertised {
+                prop_assert_eq!(after, before);
+                return Ok(());
+            }
+            prop_assert_eq!(after.frame.len(), 86);
+            prop_assert_eq!(sums(&after.frame), Some(Sums { ip: true, transport: true }));
+            prop_assert_eq!(sums(&before.frame), Some(Sums { ip: true, transport: true }));
+            prop_assert_eq!(&after.frame[6..12], US);
+            prop_assert_eq!(&after.frame[22..38], FRONTEND);
+            prop_assert_eq!(&after.frame[62..78], FRONTEND);
+            prop_assert_eq!(&after.frame[78..], [&[2, 1][..], &US].concat());
+        }
+    }
+}

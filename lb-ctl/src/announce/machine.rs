@@ -140,6 +140,10 @@ impl Case {
     }
 
     fn hear(&mut self, heard: Heard, now: Instant) -> bool {
+        // Once is enough until it is looked again: nobody keeps us busy by saying so under many names.
+        if self.other.is_some() && self.phase == Phase::Resting {
+            return false;
+        }
         // Of two that want it at the same time the one with the lower hardware address has it: if both
         // gave way, as RFC 5227 (section 2.1.1) has it, they would meet again and again.
         let asks = !self.claim.held && matches!(self.phase, Phase::Asking(_));

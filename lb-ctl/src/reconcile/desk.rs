@@ -1,6 +1,6 @@
 //! Where messages, probe results and news of the network arrive, one after the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use super::announce::{self, Herald};
 use super::core::Core;
 use super::flows::Census;
 use super::rates::Rates;
-use super::{ApplyError, Message, Options, changes, frontends, host as facts, nat, routes, status};
+use super::{ApplyError, Message, Options, changes, frontends, host as facts, nat, network, status};
 use crate::announce::Announcer;
 use crate::api::types::{Applied, Status};
-use crate::compile::{Hop, Host};
-use crate::config::model::{Config, Interface, XdpMode};
+use crate::compile::Host;
+use crate::config::model::{Config, XdpMode};
 use crate::dataplane::{self, Attachment, Error};
 use crate::health::{Event as ProbeEvent, Health, Prober};
 use crate::neighbours::{Neighbours, Snapshot};
@@ -40,7 +40,7 @@ pub(super) struct Desk {
     herald: Herald,
     /// Where the program is attached.
     attached: BTreeSet<u32>,
-    /// Applies that are in force, but others are being asked about its frontends.
+    /// Applies that are in force, while others are being asked about their frontends.
     waiting: Vec<Waiting>,
     options: Options,
     started: Instant,
@@ -217,13 +217,13 @@ impl Desk {
         let before = self.herald.conflicts();
         let free = self.herald.claim(&claims.unwrap_or_default(), ours, held);
         frontends::log(&before, &self.herald.conflicts(), &self.seen);
-        self.core.set_host(Host { free, ..host(&self.seen) })
+        self.core.set_host(Host { free, ..network::host(&self.seen) })
     }
 
     /// Attaches to every interface that the configuration needs. Those of an earlier one stay: they
     /// may carry what is still to end.
     fn attach(&mut self, config: &Config) -> Result<(), ApplyError> {
-        let wanted = interfaces(config, &self.seen)?;
+        let wanted = network::interfaces(config, &self.seen)?;
         dataplane::attach_all(self.core.dataplane_mut(), &wanted)
             .map_err(|error| ApplyError::Refused(error.to_string()))
     }
@@ -247,6 +247,7 @@ impl Desk {
         for (ifindex, _) in self.core.dataplane().attached().map_err(failed)? {
             self.core.dataplane_mut().detach(ifindex).map_err(failed)?;
         }
+        self.look_around(self.core.config().cloned().as_ref());
         Ok(())
     }
 
@@ -327,55 +328,4 @@ impl Desk {
         }
         .status()
     }
-}
-
-fn host(snapshot: &Snapshot) -> Host {
-    let own = snapshot.addresses.iter().map(|own| own.address).collect();
-    let hops = snapshot.next_hops.iter().filter_map(|(&address, hop)| Some((address, hop.as_ref().ok()?)));
-    let next_hops = hops.map(|(address, hop)| {
-        let hop = Hop {
-            ifindex: hop.ifindex,
-            destination: hop.destination_mac,
-            source: hop.source_mac,
-            mtu: hop.mtu,
-        };
-        (address, hop)
-    });
-    Host {
-        own,
-        next_hops: next_hops.collect(),
-        routes: routes::table(&snapshot.routes.v4),
-        free: BTreeMap::new(),
-    }
-}
-
-/// The interfaces that a configuration names, or those that lead to its frontends and members.
-fn interfaces(config: &Config, snapshot: &Snapshot) -> Result<Vec<(u32, XdpMode)>, ApplyError> {
-    if !config.interfaces().is_empty() {
-        return config.interfaces().iter().map(|interface| named(interface, snapshot)).collect();
-    }
-    let frontends: BTreeSet<_> = config.frontends().iter().map(|frontend| frontend.address).collect();
-    let members: BTreeSet<_> =
-        config.pools().iter().flat_map(|pool| &pool.backends).map(|backend| backend.address).collect();
-    let found = snapshot.interfaces_toward(&frontends, &members);
-    Ok(found.into_iter().map(|ifindex| (ifindex, XdpMode::Auto)).collect())
-}
-
-fn named(interface: &Interface, snapshot: &Snapshot) -> Result<(u32, XdpMode), ApplyError> {
-    let link = snapshot.links.values().find(|link| link.name == interface.name);
-    let link = link.ok_or_else(|| {
-        let there: Vec<_> = snapshot.links.values().map(|link| link.name.as_str()).collect();
-        ApplyError::Refused(format!(
-            "interfaces: there is no interface {:?} on this host\n  there are: {}",
-            interface.name,
-            there.join(", ")
-        ))
-    })?;
-    if !link.ethernet {
-        let name = &interface.name;
-        return Err(ApplyError::Refused(format!(
-            "interfaces: {name} is not an Ethernet interface, XDP cannot watch it"
-        )));
-    }
-    Ok((link.ifindex, interface.mode))
 }

@@ -76,8 +76,9 @@ pub(super) fn log(
     snapshot: &Snapshot,
 ) {
     for (&key, &standing) in now.iter().filter(|(key, standing)| before.get(key) != Some(standing)) {
-        if let Some(told) = told(key, standing, &name(snapshot, key.ifindex)) {
-            tracing::warn!("{told}");
+        let told = told(key, standing, &name(snapshot, key.ifindex)).unwrap_or_default();
+        for what in told.lines().take(1) {
+            tracing::warn!("{what}");
         }
     }
     for key in before.keys().filter(|key| !now.contains_key(key)) {

@@ -8,6 +8,7 @@ mod flows;
 mod frontends;
 mod host;
 mod nat;
+mod network;
 mod rates;
 mod routes;
 mod status;

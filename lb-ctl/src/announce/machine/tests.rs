@@ -131,6 +131,24 @@ fn an_address_that_is_ours_stays_so_and_nothing_is_said_against_another() {
 }
 
 #[test]
+fn who_claims_it_under_many_names_is_heard_once_until_it_is_looked_again() {
+    let mut world = World::new(true);
+    world.run(10);
+    let claim = |world: &mut World, last| {
+        let hardware = [2, 0, 0, 0, 1, last];
+        let heard = Heard { address: key(10).address, hardware, what: What::Has };
+        world.machine.hear(3, heard, world.now)
+    };
+    assert!(claim(&mut world, 0));
+    world.run(50);
+    assert!((1..100).all(|last| !claim(&mut world, last)));
+    assert_eq!(world.standing(), Standing::Contested([2, 0, 0, 0, 1, 0]));
+    assert_eq!(world.run(51), [(110, Probe)], "not put off by it");
+    assert!(claim(&mut world, 7));
+    assert_eq!(world.standing(), Standing::Contested([2, 0, 0, 0, 1, 7]));
+}
+
+#[test]
 fn of_two_that_want_it_at_once_the_lower_hardware_address_has_it() {
     let mut world = World::new(false);
     world.run(1);
