@@ -11,7 +11,7 @@ use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::units::{Addr, Addr6};
 use crate::window::Window;
-use crate::{choose, egress, reply, tracked};
+use crate::{arp, choose, egress, reply, tracked};
 
 macro_rules! stages {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
@@ -54,6 +54,10 @@ stages! {
     Enter = 9,
     /// [`tracked::enter`] for IPv6.
     Enter6 = 10,
+    /// [`arp::answer`].
+    Arp = 11,
+    /// [`icmp::advertise`].
+    Neighbour = 12,
 }
 
 /// The stages of a family.
@@ -138,7 +142,9 @@ impl Stage {
     #[inline(always)]
     fn after<A: Icmp, F: Window>(reason: Reason, frame: &F) -> Option<Self> {
         let (stage, right) = if reason == Reason::NotIp {
-            (Self::Ipv6, family::is_ipv6(frame))
+            if arp::is_arp(frame) { (Self::Arp, true) } else { (Self::Ipv6, family::is_ipv6(frame)) }
+        } else if reason == Reason::LinkGroup || reason == Reason::NeighbourDiscovery {
+            (Self::Neighbour, A::is_solicitation(frame))
         } else if reason == Reason::NotOurs {
             (A::STAGES.icmp, icmp::is_error::<A, F>(frame))
         } else if reason == Reason::OfMember || reason == Reason::ToHost {
@@ -165,6 +171,8 @@ impl Stage {
             Self::Again6 => again::<Addr6, F, T>(frame, tables, jiffies),
             Self::Enter => tracked::enter::<Addr, F, T>(frame, tables, jiffies),
             Self::Enter6 => tracked::enter::<Addr6, F, T>(frame, tables, jiffies),
+            Self::Arp => arp::answer(frame, tables).into(),
+            Self::Neighbour => icmp::advertise(frame, tables).into(),
         }
     }
 }

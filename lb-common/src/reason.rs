@@ -93,6 +93,8 @@ reasons! {
     39 LinkSource Drop "IPv6 to a frontend from an address that no router forwards for: link-local, multicast or none."
     40 OfMember Pass "From or to a member, as it seems, and neither of a service nor of a tracked flow."
     41 NoSourcePort Drop "A flow that has to leave from an address and port of ours, and none is free."
+    42 ArpReply Answer "An ARP request for a frontend that lies on the link, answered."
+    43 NeighbourAdvertised Answer "A neighbour solicitation for a frontend that lies on the link, answered."
 }
 
 /// Things that are counted beside a packet's way and never change it.

@@ -4,8 +4,8 @@ use core::ops::Deref;
 
 use crate::abi::sieve::Cell;
 use crate::abi::{
-    AddressFlags, FlowEntry, FlowKey, IcmpState, Member, NatSource, Owner, Reverse, ReverseKey, Root,
-    RouteTable, Rule, RuleKey, TrackEntry,
+    AddressFlags, Announced, AnnouncedKey, FlowEntry, FlowKey, IcmpState, Member, NatSource, Owner, Reverse,
+    ReverseKey, Root, RouteTable, Rule, RuleKey, TrackEntry,
 };
 use crate::family::Family;
 use crate::outcome::NextHop;
@@ -90,6 +90,8 @@ pub trait Tables<A: Family = Addr>: Shared {
     fn rule(&self, key: &RuleKey<A>) -> Option<&Rule>;
     /// What an address is to us.
     fn address(&self, address: A) -> AddressFlags;
+    /// The hardware address that an address is answered for with, if it is on this link.
+    fn announced(&self, key: &AnnouncedKey<A>) -> Option<Announced>;
     /// Whether the longest prefix of an access list that has the source in it lets it in.
     fn allowed(&self, list: u32, source: A) -> bool;
     /// A member by its label.

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lb_common::abi::sieve::{self, Cell};
-use lb_common::abi::{self, AddressFlags, Owner, ROUTE_TABLES, ReverseKey, Root, RouteTable, Rule, View};
+use lb_common::abi::{
+    self, AddressFlags, Announced, Owner, ROUTE_TABLES, ReverseKey, Root, RouteTable, Rule, View,
+};
 use lb_common::family::Family;
 use lb_common::units::{Addr, Addr6, MemberId};
 
@@ -22,6 +24,9 @@ pub type NatSource = abi::NatSource<IpAddr>;
 /// [`abi::Translation`] of either family.
 pub type Translation = abi::Translation<IpAddr>;
 
+/// [`abi::AnnouncedKey`] of either family.
+pub type AnnouncedKey = abi::AnnouncedKey<IpAddr>;
+
 /// Everything that user space writes into maps, flows and counters apart.
 ///
 /// The same value describes what should be there (`compile`) and what is (`Dataplane::read`), so
@@ -31,6 +36,8 @@ pub struct MapState {
     pub root: Root,
     pub rules: BTreeMap<RuleKey, Rule>,
     pub addresses: BTreeMap<IpAddr, AddressFlags>,
+    /// Frontends that are answered for, by link.
+    pub announced: BTreeMap<AnnouncedKey, Announced>,
     /// What each prefix of the access lists says, [`access::ALLOW`] or [`access::DENY`].
     ///
     /// [`access::ALLOW`]: lb_common::abi::access::ALLOW
@@ -99,6 +106,7 @@ impl Stored for Addr6 {
 pub struct FamilyState<A> {
     pub rules: BTreeMap<abi::RuleKey<A>, Rule>,
     pub addresses: BTreeMap<A, AddressFlags>,
+    pub announced: BTreeMap<abi::AnnouncedKey<A>, Announced>,
     /// List, network address, length of the prefix, and verdict.
     pub access: Vec<(u32, A, u8, u32)>,
     pub members: BTreeMap<MemberId, abi::Member<A>>,
@@ -119,6 +127,11 @@ impl MapState {
                 .filter_map(|(key, rule)| Some((key.at(A::of(key.address)?), *rule)))
                 .collect(),
             addresses: self.addresses.iter().filter_map(|(at, flags)| Some((A::of(*at)?, *flags))).collect(),
+            announced: self
+                .announced
+                .iter()
+                .filter_map(|(key, at)| Some((key.of(A::of(key.address)?), *at)))
+                .collect(),
             access: self
                 .access
                 .iter()

@@ -19,6 +19,7 @@ mod window;
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use lb_common::{
+    arp,
     icmp::{self, Icmp},
     outcome::Outcome,
     pipeline::{self, End},
@@ -137,6 +138,20 @@ fn lb_enter6(ctx: XdpContext) -> u32 {
         &tracked::enter::<Addr6, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
         &ctx,
     )
+}
+
+/// Answers ARP for frontends.
+#[xdp]
+fn lb_arp(ctx: XdpContext) -> u32 {
+    let bytes = window::length(&ctx);
+    finish(&arp::answer(&mut Frame::new(&ctx), &KernelTables::new(&ctx)), bytes, &ctx)
+}
+
+/// Answers neighbour solicitations for frontends.
+#[xdp]
+fn lb_neighbour(ctx: XdpContext) -> u32 {
+    let bytes = window::length(&ctx);
+    finish(&icmp::advertise(&mut Frame::new(&ctx), &KernelTables::new(&ctx)), bytes, &ctx)
 }
 
 #[inline(always)]

@@ -14,9 +14,10 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::{
-        self, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, IcmpState, MARK_BITS, MARKS_PER_WORD,
-        MEMBERS, Member, NAT_SOURCES, NatSource, Owner, REVERSES, ROUTE_TABLES, Reverse, ReverseKey, Root,
-        RouteTable, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, TrackEntry, access, sieve,
+        self, AccessKey, AddressFlags, Announced, AnnouncedKey, Counter, FlowEntry, FlowKey, IcmpState,
+        MARK_BITS, MARKS_PER_WORD, MEMBERS, Member, NAT_SOURCES, NatSource, Owner, REVERSES, ROUTE_TABLES,
+        Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, TrackEntry, access,
+        sieve,
     },
     pipeline::Stage,
     reason::{Event, Reason},
@@ -85,6 +86,10 @@ static OPENING6: LruHashMap<FlowKey<Addr6>, TrackEntry<Addr6>> = LruHashMap::wit
 static TRACKED: HashMap<FlowKey, TrackEntry> = HashMap::with_max_entries(131_072, 0);
 #[map(name = "lb_flows6")]
 static TRACKED6: HashMap<FlowKey<Addr6>, TrackEntry<Addr6>> = HashMap::with_max_entries(131_072, 0);
+#[map(name = "lb_announced")]
+static ANNOUNCED: HashMap<AnnouncedKey, Announced> = HashMap::with_max_entries(16_384, 0);
+#[map(name = "lb_announced6")]
+static ANNOUNCED6: HashMap<AnnouncedKey<Addr6>, Announced> = HashMap::with_max_entries(16_384, 0);
 #[map(name = "lb_stages")]
 static STAGES: ProgramArray = ProgramArray::with_max_entries(abi::STAGES, 0);
 #[map(name = "lb_icmp_state")]
@@ -177,7 +182,7 @@ impl Shared for KernelTables<'_> {
 
 /// The look-ups of one family, in its own maps.
 macro_rules! tables_of {
-    ($address:ty, $rules:ident by $rule_key:expr, $addresses:ident, $access:ident, $members:ident,
+    ($address:ty, $rules:ident by $rule_key:expr, $addresses:ident, $announced:ident, $access:ident, $members:ident,
      $owners:ident, $reverse:ident, $routes:expr, $pending:ident, $confirmed:ident, $sources:ident,
      $opening:ident, $tracked:ident) => {
         impl Tables<$address> for KernelTables<'_> {
@@ -205,6 +210,15 @@ macro_rules! tables_of {
             fn address(&self, address: $address) -> AddressFlags {
                 // SAFETY: one aligned word, read at once.
                 unsafe { $addresses.get(address) }.copied().unwrap_or_default()
+            }
+
+            #[inline(always)]
+            fn announced(&self, key: &AnnouncedKey<$address>) -> Option<Announced> {
+                // SAFETY: the memory is the map's, and whatever a late reader finds there is an
+                // `Announced`. The kernel hands a replaced element to the next replacement on that CPU at
+                // once: who is held up for that long is told a hardware address of another link of ours,
+                // and asks again.
+                unsafe { $announced.get(key) }.copied()
             }
 
             #[inline(always)]
@@ -317,11 +331,11 @@ macro_rules! tables_of {
 }
 
 tables_of!(
-    Addr, RULES by RuleKey::word, ADDRESSES, ACCESS, MEMBER, OWNERS, REVERSE, |table| ROUTES.get(table),
+    Addr, RULES by RuleKey::word, ADDRESSES, ANNOUNCED, ACCESS, MEMBER, OWNERS, REVERSE, |table| ROUTES.get(table),
     PENDING, CONFIRMED, SOURCES, OPENING, TRACKED
 );
 tables_of!(
-    Addr6, RULES6 by Clone::clone, ADDRESSES6, ACCESS6, MEMBER6, OWNERS6, REVERSE6, |_| None, PENDING6,
+    Addr6, RULES6 by Clone::clone, ADDRESSES6, ANNOUNCED6, ACCESS6, MEMBER6, OWNERS6, REVERSE6, |_| None, PENDING6,
     CONFIRMED6, SOURCES6, OPENING6, TRACKED6
 );
 

@@ -3,6 +3,7 @@
 //! Everything here is written by one program and read by another of perhaps another age: fixed
 //! layout, no implicit padding, and [`ABI_VERSION`] changes with any of it.
 
+mod announced;
 mod cell;
 mod flow;
 mod icmp;
@@ -15,6 +16,7 @@ pub mod sieve;
 mod stats;
 mod tracked;
 
+pub use announced::{Announced, AnnouncedKey};
 pub use flow::{FlowEntry, FlowKey, FlowWord};
 pub use icmp::IcmpState;
 pub use member::{AddressFlags, Forwarding, Member};
@@ -46,7 +48,7 @@ pub const MEMBERS: u32 = 1 << 16;
 pub const HEALTH_BITS: u32 = 64;
 
 /// Room for the programs of [`crate::pipeline::Stage`], some of which are yet to come.
-pub const STAGES: u32 = 16;
+pub const STAGES: u32 = 32;
 
 /// Names of the maps; at most 15 characters, which is what the kernel keeps.
 pub mod map {
@@ -120,8 +122,12 @@ pub mod map {
     pub const RULE_STATS: &str = "lb_rule_stats";
     /// New connections by member label.
     pub const MEMBER_STATS: &str = "lb_member_stats";
+    /// [`super::AnnouncedKey`] -> [`super::Announced`].
+    pub const ANNOUNCED: &str = "lb_announced";
+    /// [`ANNOUNCED`] for IPv6.
+    pub const ANNOUNCED6: &str = "lb_announced6";
     /// Every map, in the order in which a reader would ask for them.
-    pub const ALL: [&str; 34] = [
+    pub const ALL: [&str; 36] = [
         ROOT,
         SIEVE,
         RULES,
@@ -156,5 +162,7 @@ pub mod map {
         EVENTS,
         RULE_STATS,
         MEMBER_STATS,
+        ANNOUNCED,
+        ANNOUNCED6,
     ];
 }

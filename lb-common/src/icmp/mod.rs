@@ -4,6 +4,7 @@
 
 mod answer;
 mod error;
+mod neighbour;
 mod quote;
 mod v4;
 mod v6;
@@ -27,6 +28,7 @@ use crate::words::half;
 use self::answer::Answer;
 pub use self::answer::LIMIT;
 use self::error::Ends;
+pub use self::neighbour::advertise;
 pub use self::quote::QuotedIp;
 
 /// Bytes of an ICMP header.
@@ -54,6 +56,9 @@ pub trait Icmp: Family {
     const TOO_BIG: Kind;
     /// Longest error that quotes as much as there is room for.
     const LONGEST: u16;
+
+    /// Whether the frame asks for a neighbour: in IPv4 another protocol does.
+    fn is_solicitation<F: Window>(frame: &F) -> bool;
 
     /// Whether a message of this type quotes the packet that it is about.
     fn is_error(kind: u8) -> bool;

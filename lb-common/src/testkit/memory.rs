@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::abi::{
-    AddressFlags, FlowEntry, FlowKey, FlowWord, IcmpState, Member, NatSource, Owner, ROUTE_TABLES, Reverse,
-    ReverseKey, Root, RouteTable, Rule, RuleKey, TrackEntry, access, sieve,
+    AddressFlags, Announced, AnnouncedKey, FlowEntry, FlowKey, FlowWord, IcmpState, Member, NatSource, Owner,
+    ROUTE_TABLES, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, TrackEntry, access, sieve,
 };
 use crate::family::Family;
 use crate::reason::Event;
@@ -41,6 +41,8 @@ pub struct FamilyMemory<A> {
     pub rules: BTreeMap<RuleKey<A>, Rule>,
     /// See [`Tables::address`].
     pub addresses: BTreeMap<A, AddressFlags>,
+    /// See [`Tables::announced`].
+    pub announced: BTreeMap<AnnouncedKey<A>, Announced>,
     /// List, network address and length of each prefix, and its verdict.
     pub access: Vec<(u32, A, u8, u32)>,
     /// See [`Tables::member`].
@@ -76,6 +78,7 @@ impl<A: Family> Default for FamilyMemory<A> {
         Self {
             rules: BTreeMap::new(),
             addresses: BTreeMap::new(),
+            announced: BTreeMap::new(),
             access: Vec::new(),
             members: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -239,6 +242,10 @@ impl<A: Stored> Tables<A> for Memory {
 
     fn address(&self, address: A) -> AddressFlags {
         A::tables(self).addresses.get(&address).copied().unwrap_or_default()
+    }
+
+    fn announced(&self, key: &AnnouncedKey<A>) -> Option<Announced> {
+        A::tables(self).announced.get(key).copied()
     }
 
     fn allowed(&self, list: u32, source: A) -> bool {

@@ -17,6 +17,8 @@ pub struct Status {
     /// Seconds since the daemon started.
     pub uptime_seconds: u64,
     pub interfaces: Vec<Interface>,
+    #[serde(default)]
+    pub frontends: Vec<Frontend>,
     pub rules: Vec<Rule>,
     #[serde(default)]
     pub nat_rules: Vec<NatRule>,
@@ -39,6 +41,32 @@ pub struct Interface {
     pub ifindex: u32,
     /// `native` or `generic`.
     pub mode: String,
+}
+
+/// A frontend, and how hosts find it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Frontend {
+    pub name: String,
+    pub address: IpAddr,
+    /// `announced` on some link; `waiting` until it is; `own`: the host's, whose kernel answers; `routed`:
+    /// in no network of the host's; `quiet`: `announce` is `none`; `unused`: without any rule.
+    pub state: String,
+    /// Links whose network has the address, where that matters.
+    pub links: Vec<FrontendLink>,
+}
+
+/// A frontend on one of the links that it lies on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrontendLink {
+    /// Of the interface.
+    pub name: String,
+    /// `announced`; `contested`: announced, and somebody else says that he has it; `taken`: somebody else
+    /// has it; `asking` whether that is so; `down`; `unwatched`: XDP is not attached.
+    pub state: String,
+    /// Hardware address of who else has it.
+    pub other: Option<String>,
 }
 
 /// Packets and bytes.

@@ -8,6 +8,7 @@
 
 mod access;
 mod addresses;
+mod announced;
 mod backends;
 mod health;
 mod nat;
@@ -24,15 +25,16 @@ pub mod tracking;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Forwarding, Root, RouteTable};
+use lb_common::abi::{Announced, Forwarding, Root, RouteTable};
 use lb_common::units::{MemberId, Port, Target};
 
 use crate::config::model::{Config, PortRange, Prefix, Protocol, Rule};
 use crate::dataplane::Limits;
 use crate::health::ProbeKey;
-use crate::state::{MapState, RuleKey};
+use crate::state::{AnnouncedKey, MapState, RuleKey};
 
 pub use addresses::judged;
+pub use announced::to_be_announced;
 pub(crate) use backends::known as known_labels;
 pub use health::{Accepting, accepting};
 pub use nat::{NatMapping, NatRules, nat_mapping};
@@ -74,6 +76,8 @@ pub struct Host {
     pub next_hops: BTreeMap<IpAddr, Hop>,
     /// What members see of it.
     pub near: BTreeMap<IpAddr, Near>,
+    /// Addresses that nobody else on their link has, and by which hardware address we are found there.
+    pub free: BTreeMap<AnnouncedKey, Announced>,
     /// Its IPv4 routes, as far as they are certain.
     pub routes: RouteTable,
 }
@@ -149,6 +153,7 @@ pub fn compile(input: &Input<'_>) -> Result<MapState, Refusal> {
     services::write(input, &labels, &nat, &lists, &mut state)?;
     replies::write(input, &labels, &nat, &mut state)?;
     state.addresses = addresses::all(input);
+    state.announced = announced::all(input);
     state.root = root(input, &state);
     routes::write(input, &mut state);
     Ok(state)

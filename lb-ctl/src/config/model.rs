@@ -110,6 +110,17 @@ pub enum XdpMode {
 pub struct Frontend {
     pub name: String,
     pub address: IpAddr,
+    pub announce: Announce,
+}
+
+/// Who tells hosts on the frontend's own link where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Announce {
+    /// We, on each link whose network has the address.
+    #[default]
+    Auto,
+    /// Nobody: it is routed to this host.
+    None,
 }
 
 /// Backends that serve the same thing.

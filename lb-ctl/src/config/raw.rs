@@ -11,7 +11,8 @@ use super::access::{AppliesTo, Entry};
 use super::error::Place;
 use super::fields::At;
 use super::model::{
-    AdminState, Check, Distribution, NoHealthyBackends, PortRange, Protocol, Protocols, Tracking, XdpMode,
+    AdminState, Announce, Check, Distribution, NoHealthyBackends, PortRange, Protocol, Protocols, Tracking,
+    XdpMode,
 };
 
 /// Several sources as if they were one: their lists one after the other.
@@ -40,6 +41,7 @@ pub(super) struct RawFrontend {
     pub(super) index: usize,
     pub(super) name: Option<At<String>>,
     pub(super) address: Option<At<IpAddr>>,
+    pub(super) announce: Announce,
 }
 
 #[derive(Debug)]

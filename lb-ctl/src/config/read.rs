@@ -88,7 +88,6 @@ fn file(root: &Node<'_>, config: &mut RawConfig, report: &mut Report<'_>) -> boo
     config.rules.extend(fields.list("rules", rule));
     config.nat_rules.extend(fields.list("natRules", nat_rules::read));
     fields.later("outboundRules", "outbound rules are");
-    fields.later("announce", "announcing frontends is");
     config.complete &= fields.finish();
     has_version
 }
@@ -122,8 +121,8 @@ fn frontend(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<
         } else {
             fields.required("address", "203.0.113.10", address)
         },
+        announce: fields.or_default("announce", |announce| word(announce, &[])),
     };
-    fields.later("announce", "announcing frontends is");
     fields.finish();
     read
 }

@@ -133,7 +133,8 @@ fn build(raw: RawConfig, targets: Targets) -> Config {
             .frontends
             .into_iter()
             .filter_map(|frontend| {
-                Some(Frontend { name: frontend.name?.value, address: frontend.address?.value })
+                let (name, address) = (frontend.name?.value, frontend.address?.value);
+                Some(Frontend { name, address, announce: frontend.announce })
             })
             .collect(),
         pools: raw.pools.into_iter().filter_map(pool).collect(),

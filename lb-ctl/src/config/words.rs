@@ -5,7 +5,9 @@ use std::fmt;
 use lb_common::abi::Forwarding;
 
 use super::access::{AppliesTo, Entry, Verdict};
-use super::model::{AdminState, Distribution, NoHealthyBackends, Protocol, Protocols, Tracking, XdpMode};
+use super::model::{
+    AdminState, Announce, Distribution, NoHealthyBackends, Protocol, Protocols, Tracking, XdpMode,
+};
 
 /// A type whose values are words in the file.
 pub(super) trait Word: Copy + 'static {
@@ -46,6 +48,17 @@ impl Word for Tracking {
         match self {
             Self::Auto => "auto",
             Self::Always => "always",
+        }
+    }
+}
+
+impl Word for Announce {
+    const ALL: &'static [Self] = &[Self::Auto, Self::None];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::None => "none",
         }
     }
 }

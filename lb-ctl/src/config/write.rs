@@ -53,10 +53,12 @@ fn interface(interface: &Interface) -> InterfaceKeys<'_> {
 struct FrontendKeys<'c> {
     name: &'c str,
     address: String,
+    announce: &'static str,
 }
 
 fn frontend(frontend: &Frontend) -> FrontendKeys<'_> {
-    FrontendKeys { name: &frontend.name, address: frontend.address.to_string() }
+    let Frontend { name, address, announce } = frontend;
+    FrontendKeys { name, address: address.to_string(), announce: announce.word() }
 }
 
 #[derive(Serialize)]

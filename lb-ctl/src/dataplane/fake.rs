@@ -184,6 +184,7 @@ impl Memory {
             Change::Sieve(words) => self.sieve.clone_from(words),
             Change::Rule(key, rule) => put(&mut state.rules, *key, *rule),
             Change::Address(address, flags) => put(&mut state.addresses, *address, *flags),
+            Change::Announced(key, announced) => put(&mut state.announced, *key, *announced),
             Change::Access(entry, verdict) => put(&mut state.access, *entry, *verdict),
             Change::Ring(base, ring) => {
                 return self.write_ring(*base, ring).ok_or_else(|| full(map::SLOTS, change));

@@ -13,13 +13,16 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::config::model::XdpMode;
+use crate::state::{
+    AccessEntry, AnnouncedKey, FlowKey, MapState, Member, NatSource, Reverse, RuleKey, Translation,
+};
 use lb_common::abi::sieve;
-use lb_common::abi::{AddressFlags, Counter, FlowWord, Owner, ReverseKey, Root, RouteTable, Rule, RuleStats};
+use lb_common::abi::{
+    AddressFlags, Announced, Counter, FlowWord, Owner, ReverseKey, Root, RouteTable, Rule, RuleStats,
+};
 use lb_common::tables::Tier;
 use lb_common::units::MemberId;
-
-use crate::config::model::XdpMode;
-use crate::state::{AccessEntry, FlowKey, MapState, Member, NatSource, Reverse, RuleKey, Translation};
 
 /// One write. `None` deletes; deleting what is not there is no error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub enum Change {
     Sieve(Box<[u64; sieve::WORDS]>),
     Rule(RuleKey, Option<Rule>),
     Address(IpAddr, Option<AddressFlags>),
+    /// A frontend and how it is answered for on a link.
+    Announced(AnnouncedKey, Option<Announced>),
     /// A prefix of an access list and its verdict.
     Access(AccessEntry, Option<u32>),
     /// A ring from its first slot on.
@@ -58,6 +63,7 @@ impl fmt::Display for Change {
                 write!(f, "rule {} port {port}, protocol {protocol}, epoch {epoch}", key.address)
             }
             Self::Address(address, _) => write!(f, "address {address}"),
+            Self::Announced(key, _) => write!(f, "answer for {} on interface {}", key.address, key.ifindex),
             Self::Access(entry, _) => {
                 write!(f, "prefix {}/{} of list {}", entry.address, entry.length, entry.list)
             }

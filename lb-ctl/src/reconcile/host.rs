@@ -1,45 +1,22 @@
-//! What the host is to members, and what is wrong with it for what it is asked to do.
+//! What is wrong with the host for what it is asked to do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::IpAddr;
 
+use super::announce;
+use crate::compile::sources::PORTS;
+use crate::config::model::{Config, Pool};
+use crate::neighbours::{Family, Snapshot};
 use lb_common::abi::Forwarding;
 
-use crate::compile::Near;
-use crate::compile::sources::PORTS;
-use crate::config::model::{Config, Pool, Prefix};
-use crate::neighbours::{Family, InterfaceAddress, Snapshot};
-
 /// Warnings for `apply` and `status`, each with its cure.
-pub(super) fn warnings(config: &Config, attached: &[u32], snapshot: &Snapshot) -> Vec<String> {
+pub(super) fn warnings(config: &Config, attached: &BTreeSet<u32>, snapshot: &Snapshot) -> Vec<String> {
     let names = attached.iter().filter_map(|ifindex| Some(snapshot.links.get(ifindex)?.name.as_str()));
     let names: Vec<_> = names.collect();
     let families: BTreeSet<_> = config.frontends().iter().map(|it| Family::of(it.address)).collect();
     let silent = families.into_iter().flat_map(|family| not_forwarded(family, &names));
-    silent.chain(unreached(config, snapshot)).chain(shared_ports(config)).collect()
-}
-
-/// The host as each member sees it: its addresses on the link that leads there.
-pub(super) fn near(snapshot: &Snapshot) -> BTreeMap<IpAddr, Near> {
-    let ways = snapshot.next_hops.iter().filter_map(|(&member, hop)| Some((member, hop.ok()?.ifindex)));
-    ways.map(|(member, ifindex)| (member, near_member(member, ifindex, snapshot))).collect()
-}
-
-fn near_member(member: IpAddr, ifindex: u32, snapshot: &Snapshot) -> Near {
-    let usable = |own: &&InterfaceAddress| {
-        let link_local = matches!(own.address, IpAddr::V6(address) if address.is_unicast_link_local());
-        own.ifindex == ifindex && own.address.is_ipv4() == member.is_ipv4() && !link_local
-    };
-    let there: Vec<_> = snapshot.addresses.iter().filter(usable).collect();
-    let in_network = there.iter().filter(|own| own.prefix.contains(member));
-    let longest = in_network.clone().map(|own| own.prefix.length).max();
-    let network = longest.map(|length| Prefix { address: member, length });
-    let own = match network {
-        Some(_) => in_network.map(|own| own.address).collect(),
-        None => there.iter().map(|own| own.address).collect(),
-    };
-    Near { own, network }
+    let links = strict(config, attached, snapshot).into_iter().chain(unreached(config, snapshot));
+    silent.chain(links).chain(shared_ports(config)).collect()
 }
 
 fn not_forwarded(family: Family, interfaces: &[&str]) -> Vec<String> {
@@ -60,6 +37,36 @@ fn not_forwarded(family: Family, interfaces: &[&str]) -> Vec<String> {
         )
     });
     silent.collect()
+}
+
+/// Interfaces whose members' replies the kernel drops as long as a client on the frontend's own link has not
+/// been asked for: they come from an address of another link (`fib_validate_source`).
+fn strict(config: &Config, attached: &BTreeSet<u32>, snapshot: &Snapshot) -> Vec<String> {
+    let claims = announce::claims(config, snapshot, attached);
+    let near: BTreeSet<_> =
+        claims.keys().filter(|key| key.address.is_ipv4()).map(|key| key.ifindex).collect();
+    if near.is_empty() {
+        return Vec::new();
+    }
+    let far = attached.difference(&near).filter_map(|ifindex| snapshot.links.get(ifindex));
+    let strict = far.map(|link| link.name.as_str()).filter(|name| filters_strictly(name));
+    strict
+        .map(|name| {
+            format!(
+                "{name}: the kernel drops replies to clients on a frontend's own link until it knows their \
+                 hardware address\n  sysctl -w net.ipv4.conf.{name}.rp_filter=2"
+            )
+        })
+        .collect()
+}
+
+/// Of the interface's setting and that of all the greater one counts; 1 is strict.
+fn filters_strictly(interface: &str) -> bool {
+    let setting = |name: &str| {
+        let path = format!("/proc/sys/net/ipv4/conf/{name}/rp_filter");
+        fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u8>().ok()).unwrap_or(0)
+    };
+    setting("all").max(setting(interface)) == 1
 }
 
 /// Whether the kernel routes packets from this interface; `bpf_fib_lookup` asks the same.

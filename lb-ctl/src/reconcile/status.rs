@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use lb_common::reason::{Event, Reason};
 use lb_common::units::MemberId;
 
+use super::announce::Herald;
 use super::core::{Core, in_force};
 use super::flows::Census;
+use super::frontends::{self, Surroundings};
 use super::rates::Rates;
 use super::{Options, host, nat};
 use crate::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Tracked, Transition};
@@ -29,6 +31,8 @@ pub(super) struct Sources<'a> {
     pub(super) rates: &'a Rates,
     pub(super) census: Census,
     pub(super) snapshot: &'a Snapshot,
+    pub(super) herald: &'a Herald,
+    pub(super) attached: &'a BTreeSet<u32>,
     pub(super) reports: Vec<(ProbeKey, Report)>,
     pub(super) trouble: Option<&'a str>,
 }
@@ -42,14 +46,16 @@ impl Sources<'_> {
         });
         let interfaces = self.interfaces(&mut warnings);
         let (mut rules, mut nat_rules, mut members) = (Vec::new(), Vec::new(), Vec::new());
+        let mut frontends = Vec::new();
         match self.core.config() {
             Some(config) => {
                 rules = self.rules(config, &mut warnings);
                 nat_rules = nat::rules(config, self.core, self.rates, &mut warnings);
                 members = self.members(config);
                 warnings.extend(config.warnings());
-                let attached: Vec<_> = interfaces.iter().map(|interface| interface.ifindex).collect();
-                warnings.extend(host::warnings(config, &attached, self.snapshot));
+                warnings.extend(host::warnings(config, self.attached, self.snapshot));
+                warnings.extend(frontends::warnings(config, self.snapshot, self.herald));
+                frontends = frontends::all(config, self.surroundings());
             }
             None => warnings.push("no configuration has been applied yet: lbctl apply -f lb.yaml".to_owned()),
         }
@@ -59,6 +65,7 @@ impl Sources<'_> {
             generation: self.generation,
             uptime_seconds: self.uptime.as_secs(),
             interfaces,
+            frontends,
             rules,
             nat_rules,
             members,
@@ -68,6 +75,11 @@ impl Sources<'_> {
             events: events(&counters),
             warnings,
         }
+    }
+
+    fn surroundings(&self) -> Surroundings<'_> {
+        let (snapshot, attached) = (self.snapshot, self.attached);
+        Surroundings { snapshot, attached, herald: self.herald, maps: self.core.observed() }
     }
 
     fn interfaces(&self, warnings: &mut Vec<String>) -> Vec<Interface> {

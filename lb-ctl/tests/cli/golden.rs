@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use lb_ctl::api::types::{
-    Exceptions, Interface, Member, NatRule, Packets, Rule, Status, Tracked, Transition,
+    Exceptions, Frontend, FrontendLink, Interface, Member, NatRule, Packets, Rule, Status, Tracked,
+    Transition,
 };
 use lb_ctl::cli::{View, render};
 
@@ -70,6 +71,20 @@ fn nat(name: &str, member: Option<&str>, [used, held, room]: [usize; 3]) -> NatR
     }
 }
 
+fn frontend(name: &str, last: u8, state: &str, links: &[(&str, Option<&str>)]) -> Frontend {
+    let link = |(name, (state, other)): (&str, &(&str, Option<&str>))| FrontendLink {
+        name: name.to_owned(),
+        state: (*state).to_owned(),
+        other: other.map(ToOwned::to_owned),
+    };
+    Frontend {
+        name: name.to_owned(),
+        address: [203, 0, 113, last].into(),
+        state: state.to_owned(),
+        links: ["eth0", "eth1"].into_iter().zip(links).map(link).collect(),
+    }
+}
+
 /// A load balancer in the middle of everything.
 pub(crate) fn busy() -> Status {
     let moving = Transition { seconds_left: 8_090, prolonged: 2 };
@@ -88,6 +103,16 @@ pub(crate) fn busy() -> Status {
         interfaces: vec![
             Interface { name: "eth0".to_owned(), ifindex: 2, mode: "native".to_owned() },
             Interface { name: "eth1".to_owned(), ifindex: 3, mode: "generic".to_owned() },
+        ],
+        frontends: vec![
+            frontend("web", 10, "announced", &[("announced", None), ("taken", Some("02:00:00:00:00:09"))]),
+            frontend("ssh", 11, "announced", &[("contested", Some("02:00:00:00:00:09"))]),
+            frontend("new", 12, "waiting", &[("asking", None), ("down", None)]),
+            frontend("far", 13, "waiting", &[("unwatched", None)]),
+            frontend("self", 14, "own", &[]),
+            frontend("away", 15, "routed", &[]),
+            frontend("mute", 16, "quiet", &[]),
+            frontend("idle", 17, "unused", &[]),
         ],
         rules: vec![Rule { transition: Some(moving), ..rule("http", "tcp", 80) }, closed],
         nat_rules: vec![nat("rdp", Some("web-1"), [1, 0, 1]), nat("ssh", None, [3, 2, 100])],
@@ -119,6 +144,16 @@ fn a_busy_load_balancer() {
 default: lbctl 0.1.0, up 3d4h, generation 3
 XDP on: eth0 (native), eth1 (generic)
 
+FRONTEND  ADDRESS       FOUND
+web       203.0.113.10  eth0: announced; eth1: not answered for, in use by 02:00:00:00:00:09
+ssh       203.0.113.11  eth0: announced, but 02:00:00:00:00:09 says that it is there
+new       203.0.113.12  eth0: asking whether it is free; eth1: down
+far       203.0.113.13  eth0: not announced, XDP is not attached
+self      203.0.113.14  an address of this host
+away      203.0.113.15  routed here: in no network of this host
+mute      203.0.113.16  routed here: not to be announced
+idle      203.0.113.17  not announced: it has no rule
+
 RULE  FRONTEND               POOL       UP  NEW/S  PKTS/S  OPENED  STATE
 http  tcp 203.0.113.10:80    web:8080  2/3   1.2k   98.8k   45.7k  settles in 2h14m, prolonged 2x
 dns   udp 203.0.113.10:8080  web       2/3      0   98.8k   45.7k  closed to everybody; tracks (backends initiate)
@@ -147,6 +182,7 @@ warning: rule dns: closed, because it has no access list; nobody can use it
 fn an_empty_one_says_so_in_few_lines() {
     let empty = Status {
         interfaces: vec![],
+        frontends: vec![],
         rules: vec![],
         nat_rules: vec![],
         members: vec![],

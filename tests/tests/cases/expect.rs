@@ -8,7 +8,7 @@ use lb_common::reason::{Action, Event, Reason};
 use lb_common::testkit::Frame;
 
 use super::case::of;
-use super::world::{CLIENT_LINK, Family, Service, WEB, member, member_socket};
+use super::world::{CLIENT_LINK, Family, SENDER, Service, US, WEB, member, member_socket};
 
 /// What the driver is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +97,11 @@ pub(crate) fn to_client_by_kernel() -> Expect {
 /// Answered to whoever has sent it.
 pub(crate) fn answered(reason: Reason, answer: Frame) -> Expect {
     Expect { instead: Some(Box::new(answer)), ..Expect::new(reason, End::Sender) }
+}
+
+/// Answered by exactly this frame.
+pub(crate) fn answered_by(reason: Reason, answer: Frame) -> Expect {
+    Expect { instead: Some(Box::new(answer)), ..Expect::new(reason, End::Untouched) }
 }
 
 /// An ICMP error for a member, and what becomes of it.
@@ -231,8 +236,6 @@ impl Expect {
     }
 
     fn output(&self, input: &Frame) -> Frame {
-        const US: [u8; 6] = [2, 0, 0, 0, 0, 1];
-        const SENDER: [u8; 6] = [2, 0, 0, 0, 0, 2];
         let frame = self.instead.as_deref().unwrap_or(input).clone();
         let rewritten = match self.end {
             End::Untouched => return frame,

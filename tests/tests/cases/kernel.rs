@@ -39,6 +39,7 @@ unsafe impl<T: Copy + 'static> Pod for Wire<T> {}
 struct Names {
     rules: &'static str,
     addresses: &'static str,
+    announced: &'static str,
     access: &'static str,
     members: &'static str,
     owners: &'static str,
@@ -49,6 +50,7 @@ struct Names {
 const V4: Names = Names {
     rules: map::RULES,
     addresses: map::ADDRESSES,
+    announced: map::ANNOUNCED,
     access: map::ACCESS,
     members: map::MEMBERS,
     owners: map::OWNERS,
@@ -58,6 +60,7 @@ const V4: Names = Names {
 const V6: Names = Names {
     rules: map::RULES6,
     addresses: map::ADDRESSES6,
+    announced: map::ANNOUNCED6,
     access: map::ACCESS6,
     members: map::MEMBERS6,
     owners: map::OWNERS6,
@@ -196,10 +199,11 @@ impl Kernel {
     }
 
     fn write_family<A: Stored>(&mut self, state: &MapState, names: Names) {
-        let FamilyState { rules, addresses, access, members, owners, reverse, sources } =
+        let FamilyState { rules, addresses, announced, access, members, owners, reverse, sources } =
             state.of_family::<A>();
         self.write_hash(names.rules, &rules);
         self.write_hash(names.addresses, &addresses);
+        self.write_hash(names.announced, &announced);
         self.write_hash(names.owners, &owners);
         self.write_hash(names.reverse, &reverse);
         let labels: BTreeSet<_> =

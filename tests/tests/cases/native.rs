@@ -93,8 +93,10 @@ fn fill<A: Stored>(table: &Flows<A>, flows: &BTreeMap<FlowKey, (FlowWord, u32)>)
 }
 
 fn write<A: Stored>(tables: &mut FamilyMemory<A>, map: &MapState) {
-    let FamilyState { rules, addresses, access, members, owners, reverse, sources } = map.of_family();
+    let FamilyState { rules, addresses, announced, access, members, owners, reverse, sources } =
+        map.of_family();
     (tables.rules, tables.addresses, tables.access) = (rules, addresses, access);
+    tables.announced = announced;
     (tables.members, tables.owners, tables.reverse, tables.sources) = (members, owners, reverse, sources);
 }
 

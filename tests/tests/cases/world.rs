@@ -8,14 +8,16 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use lb_common::abi::{
-    ABI_VERSION, AddressFlags, FlowWord, Forwarding, MARK_BITS, Mode, Owner, ReverseKey, Root, RoutePrefix,
-    RouteTable, Rule, View, access,
+    ABI_VERSION, AddressFlags, Announced, FlowWord, Forwarding, MARK_BITS, Mode, Owner, ReverseKey, Root,
+    RoutePrefix, RouteTable, Rule, View, access,
 };
 use lb_common::hash;
 use lb_common::parse::{TCP, UDP};
 use lb_common::testkit::frame::twin;
 use lb_common::units::{Addr, Addr6, MemberId, Port};
-use lb_ctl::state::{AccessEntry, FlowKey, MapState, Member, Reverse, RuleKey, Stored as _, routes_place};
+use lb_ctl::state::{
+    AccessEntry, AnnouncedKey, FlowKey, MapState, Member, Reverse, RuleKey, Stored as _, routes_place,
+};
 
 use super::exception::{Exception, flow};
 pub(crate) use super::family::Family;
@@ -30,6 +32,9 @@ pub(crate) const MARK_LIFE: u16 = 250;
 
 /// Index of the interface towards the client; member n has the n-th after it.
 pub(crate) const CLIENT_LINK: u32 = 100;
+/// Our hardware address on the client's link, and the client's.
+pub(crate) const US: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(crate) const SENDER: [u8; 6] = [2, 0, 0, 0, 0, 2];
 pub(crate) const MTU: u16 = 1500;
 /// Hosts behind a link that takes less, on the side of the clients and on that of member 3.
 pub(crate) const NARROW: [(u32, &str); 2] =
@@ -216,6 +221,12 @@ impl World {
         self.with_rule(WEB, |rule| rule.access |= access::NEW_FLOWS)
     }
 
+    /// The web frontend is answered for on the client's link.
+    pub(crate) fn announced(self) -> Self {
+        let key = AnnouncedKey { ifindex: CLIENT_LINK, address: address(WEB.frontend) };
+        self.with(|map| _ = map.announced.insert(key, Announced::at(US)))
+    }
+
     /// What a frontend's address says of its members.
     pub(crate) fn health_of(self, frontend: &str, flags: AddressFlags) -> Self {
         let address = address(frontend);
@@ -311,6 +322,7 @@ impl World {
             map: MapState {
                 rules: map.rules.iter().map(|(key, rule)| (key.at(twin(key.address)), *rule)).collect(),
                 addresses: map.addresses.iter().map(|(address, flags)| (twin(*address), *flags)).collect(),
+                announced: map.announced.iter().map(|(key, at)| (key.of(twin(key.address)), *at)).collect(),
                 access: map.access.iter().map(|(at, verdict)| (entry(at), *verdict)).collect(),
                 members: map
                     .members

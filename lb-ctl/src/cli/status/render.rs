@@ -1,5 +1,7 @@
 //! A status as people read it: a pure function.
 
+mod frontends;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -19,8 +21,8 @@ pub struct View {
 /// All sections that have something to say.
 #[must_use]
 pub fn render(status: &Status, view: View) -> String {
-    let sections =
-        [head(status), rules(status), nat_rules(status), members(status), packets(status), warnings(status)];
+    let sections = [head, frontends::section, rules, nat_rules, members, packets, warnings]
+        .map(|section| section(status));
     let mut text = String::new();
     for section in sections.iter().filter(|section| !section.is_empty()) {
         if !text.is_empty() {

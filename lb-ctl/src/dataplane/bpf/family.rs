@@ -8,8 +8,8 @@ use aya::Pod;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, MapError};
 use lb_common::abi::{
-    AccessKey, AddressFlags, FlowEntry, FlowKey, FlowWord, Member, NatSource, Owner, Reverse, ReverseKey,
-    Rule, RuleKey, TrackEntry, map,
+    AccessKey, AddressFlags, Announced, AnnouncedKey, FlowEntry, FlowKey, FlowWord, Member, NatSource, Owner,
+    Reverse, ReverseKey, Rule, RuleKey, TrackEntry, map,
 };
 use lb_common::tables::Tier;
 use lb_common::units::{Addr, Addr6, MemberId};
@@ -24,6 +24,7 @@ use crate::state::{self, AccessEntry, MapState, Stored};
 pub(super) struct Names {
     rules: &'static str,
     addresses: &'static str,
+    announced: &'static str,
     access: &'static str,
     members: &'static str,
     owners: &'static str,
@@ -48,6 +49,7 @@ impl Mapped for Addr {
     const NAMES: Names = Names {
         rules: map::RULES,
         addresses: map::ADDRESSES,
+        announced: map::ANNOUNCED,
         access: map::ACCESS,
         members: map::MEMBERS,
         owners: map::OWNERS,
@@ -66,6 +68,7 @@ impl Mapped for Addr6 {
     const NAMES: Names = Names {
         rules: map::RULES6,
         addresses: map::ADDRESSES6,
+        announced: map::ANNOUNCED6,
         access: map::ACCESS6,
         members: map::MEMBERS6,
         owners: map::OWNERS6,
@@ -89,6 +92,7 @@ pub(super) struct FamilyTables<A: Mapped>
 where
     RuleKey<A>: Plain,
     AccessKey<A>: Plain,
+    AnnouncedKey<A>: Plain,
     Member<A>: Plain,
     Reverse<A>: Plain,
     FlowKey<A>: Plain,
@@ -97,6 +101,7 @@ where
 {
     rules: Hash<RuleKey<A>, Rule>,
     addresses: Hash<A, AddressFlags>,
+    announced: Hash<AnnouncedKey<A>, Announced>,
     access: LpmTrie<MapData, Wire<AccessKey<A>>, u32>,
     members: (OwnedFd, Array<MapData, Wire<Member<A>>>),
     owners: Hash<A, Owner>,
@@ -112,6 +117,7 @@ impl<A: Mapped> FamilyTables<A>
 where
     RuleKey<A>: Plain + Copy + Ord,
     AccessKey<A>: Plain + Copy,
+    AnnouncedKey<A>: Plain + Copy + Ord,
     Member<A>: Plain + Copy,
     Reverse<A>: Plain + Copy,
     FlowKey<A>: Plain + Copy,
@@ -123,6 +129,7 @@ where
         Ok(Self {
             rules: open(maps, A::NAMES.rules)?,
             addresses: open(maps, A::NAMES.addresses)?,
+            announced: open(maps, A::NAMES.announced)?,
             access: open(maps, A::NAMES.access)?,
             members: open_twice(maps, A::NAMES.members)?,
             owners: open(maps, A::NAMES.owners)?,
@@ -145,6 +152,10 @@ where
             },
             Change::Address(address, flags) => match A::of(*address) {
                 Some(address) => put(&mut self.addresses, address, *flags),
+                None => Ok(()),
+            },
+            Change::Announced(at, announced) => match A::of(at.address) {
+                Some(address) => put(&mut self.announced, at.of(address), *announced),
                 None => Ok(()),
             },
             Change::Owner(address, owner) => match A::of(*address) {
@@ -184,6 +195,8 @@ where
         state.rules.extend(rules.into_iter().map(|(key, rule)| (key.at(key.address.ip()), rule)));
         let addresses = entries(A::NAMES.addresses, &self.addresses)?;
         state.addresses.extend(addresses.into_iter().map(|(address, flags)| (address.ip(), flags)));
+        let announced = entries(A::NAMES.announced, &self.announced)?;
+        state.announced.extend(announced.into_iter().map(|(key, at)| (key.of(key.address.ip()), at)));
         let owners = entries(A::NAMES.owners, &self.owners)?;
         state.owners.extend(owners.into_iter().map(|(address, owner)| (address.ip(), owner)));
         let reverse = entries(A::NAMES.reverse, &self.reverse)?;

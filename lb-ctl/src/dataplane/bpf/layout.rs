@@ -4,9 +4,10 @@ use std::path::Path;
 
 use aya::maps::{Array, Map, MapData, MapInfo};
 use lb_common::abi::{
-    ABI_VERSION, AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, IcmpState, MARK_BITS, MARKS_PER_WORD,
-    MEMBERS, Member, NAT_SOURCES, NatSource, Owner, REVERSES, ROUTE_TABLES, Reverse, ReverseKey, Root,
-    RouteTable, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, STAGES, TrackEntry, map, sieve,
+    ABI_VERSION, AccessKey, AddressFlags, Announced, AnnouncedKey, Counter, FlowEntry, FlowKey, IcmpState,
+    MARK_BITS, MARKS_PER_WORD, MEMBERS, Member, NAT_SOURCES, NatSource, Owner, REVERSES, ROUTE_TABLES,
+    Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, STAGES, TrackEntry, map,
+    sieve,
 };
 use lb_common::reason::{Event, Reason};
 use lb_common::units::{Addr, Addr6};
@@ -70,6 +71,8 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
         fixed(map::EVENTS, 4, 8, events),
         sized(map::RULE_STATS, 4, size_of::<RuleStats>(), limits.rules),
         fixed(map::MEMBER_STATS, 4, 8, MEMBERS),
+        fixed(map::ANNOUNCED, size_of::<AnnouncedKey>(), size_of::<Announced>(), 16_384),
+        fixed(map::ANNOUNCED6, size_of::<AnnouncedKey<Addr6>>(), size_of::<Announced>(), 16_384),
     ]
 }
 

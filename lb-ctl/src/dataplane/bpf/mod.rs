@@ -29,7 +29,7 @@ use self::pins::{Found, Pins};
 use self::tables::Tables;
 use super::{Attachment, Change, Counters, Dataplane, Error, FlowTable, Limits, fresh};
 use crate::config::model::XdpMode;
-use crate::state::{FlowKey, MapState, Translation};
+use crate::state::{AnnouncedKey, FlowKey, MapState, Translation};
 
 /// Sees each frame.
 const INGRESS: &str = "lb_ingress";
@@ -47,6 +47,8 @@ const fn program_of(stage: Stage) -> &'static str {
         Stage::Again6 => "lb_again6",
         Stage::Enter => "lb_enter",
         Stage::Enter6 => "lb_enter6",
+        Stage::Arp => "lb_arp",
+        Stage::Neighbour => "lb_neighbour",
     }
 }
 /// Tells the time.
@@ -95,6 +97,12 @@ impl Bpf {
             }
             Found::Nothing => Self::create(&pins, &options.sizes),
         }
+    }
+
+    /// IPv6 frontends that what is pinned answers for.
+    #[must_use]
+    pub fn announced6(pin_dir: &Path) -> Vec<AnnouncedKey> {
+        Tables::announced6(&Pins::new(pin_dir).maps())
     }
 
     /// Removes links, program and maps: the interfaces are as if there had been no load balancer.

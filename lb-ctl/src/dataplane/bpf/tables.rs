@@ -10,7 +10,7 @@ use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
 use lb_common::abi::{
-    Counter, FlowWord, ROUTE_TABLES, Root, RouteTable, RuleStats, SLOTS_PER_WORD, map, sieve,
+    self, Announced, Counter, FlowWord, ROUTE_TABLES, Root, RouteTable, RuleStats, SLOTS_PER_WORD, map, sieve,
 };
 use lb_common::tables::Tier;
 use lb_common::units::{Addr, Addr6, MemberId};
@@ -19,7 +19,7 @@ use super::family::FamilyTables;
 use super::plain::{Plain, Wire};
 use super::{error, sys};
 use crate::dataplane::{Change, Counters, Error, FlowTable, named};
-use crate::state::{FlowKey, MapState, Translation};
+use crate::state::{AnnouncedKey, FlowKey, MapState, Stored as _, Translation};
 
 /// Labels in one element of the slot map.
 type SlotWord = [u16; SLOTS_PER_WORD as usize];
@@ -60,6 +60,13 @@ impl Tables {
         })
     }
 
+    /// The IPv6 frontends that pinned maps answer for; none if they are not of our version.
+    pub(super) fn announced6(maps: &Path) -> Vec<AnnouncedKey> {
+        let pinned = open::<Hash<abi::AnnouncedKey<Addr6>, Announced>>(maps, map::ANNOUNCED6);
+        let entries = pinned.and_then(|pinned| entries(map::ANNOUNCED6, &pinned)).unwrap_or_default();
+        entries.into_keys().map(|key| key.of(key.address.ip())).collect()
+    }
+
     pub(super) fn write(&mut self, change: &Change) -> Result<(), Error> {
         let (map, done) = match change {
             Change::Root(root) => (map::ROOT, self.root.set(0, Wire(*root), 0)),
@@ -73,6 +80,7 @@ impl Tables {
             }
             Change::Rule(..) => (map::RULES, self.of_a_family(change)),
             Change::Address(..) => (map::ADDRESSES, self.of_a_family(change)),
+            Change::Announced(..) => (map::ANNOUNCED, self.of_a_family(change)),
             Change::Access(..) => (map::ACCESS, self.of_a_family(change)),
             Change::Member(..) => (map::MEMBERS, self.of_a_family(change)),
             Change::Owner(..) => (map::OWNERS, self.of_a_family(change)),

@@ -3,6 +3,7 @@
 
 mod access;
 mod affinity;
+mod announced;
 mod direct;
 mod exceptions;
 mod icmp;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> Vec<Case> {
         icmp_errors::rows(),
         nat_rules::rows(),
         tracked::rows(),
+        announced::rows(),
     ]
     .into_iter()
     .flatten()
