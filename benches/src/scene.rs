@@ -141,7 +141,7 @@ fn add_members(state: &mut MapState, member_side: u32) {
             mtu: 1500,
             present: 1,
             forwarding: Forwarding::Nat as u8,
-            reserved: 0,
+            sources: 0,
         };
         state.members.insert(id, way);
         state.owners.insert(way.address, Owner { group: 1, member: id, flags: 0 });
@@ -198,6 +198,8 @@ fn add_services(state: &mut MapState) {
         address: frontend(PLAIN).ip(),
         port: Port::new(FRONTEND_PORT),
         last: Port::new(FRONTEND_PORT),
+        flags: 0,
+        reserved: 0,
         stats: u32::from(PLAIN),
         life: 32_400,
     };

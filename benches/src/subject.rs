@@ -79,7 +79,7 @@ impl Subject {
         let state = &scene.state;
         self.array(map::ROOT, [(0, state.root)])?;
         self.array(map::SIEVE, std::iter::once((0, *state.sieve())))?;
-        let FamilyState { rules, ranges, addresses, access, members, owners, reverse } =
+        let FamilyState { rules, ranges, addresses, access, members, owners, reverse, .. } =
             state.of_family::<Addr>();
         self.hash(map::RULES, rules)?;
         self.hash(map::ADDRESSES, addresses)?;

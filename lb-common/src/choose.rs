@@ -9,9 +9,9 @@ use crate::family::Family;
 use crate::hash::{self, Tuple};
 use crate::parse::{self, Headers, Segment, TcpFlags, UDP};
 use crate::reason::{Event, Reason};
-use crate::tables::{Rings, Shared, Tables};
+use crate::tables::{Rings, Shared, Tables, Tier};
 use crate::track::{Flow, Side, after, near, proves};
-use crate::units::{MemberId, Port, Target};
+use crate::units::{MemberId, Target};
 use crate::window::Window;
 
 /// Draws from the ring before the health set itself is searched: with half of the members down,
@@ -44,7 +44,8 @@ impl Slots {
     }
 }
 
-/// Chooses the member for a packet to a frontend, whose port is so many `behind` the first of the rule.
+/// Chooses the member for a packet to a frontend, whose port is so many `behind` the first of the rule. A flow that has
+/// an entry of its own is given none, unless `again`: then its entry has been looked for already.
 ///
 /// What functions that are not inlined see are copies, `&{ flow }`: a value whose address is given
 /// away lives in memory from its first field on, on every packet's way. With copies it lives in
@@ -57,6 +58,7 @@ pub fn target<A: Family, F: Window, T: Tables<A>>(
     root: &Root,
     tables: &T,
     now: u64,
+    again: bool,
 ) -> Result<Choice, Reason> {
     let tuple = h.from_peer();
     let peer = hash::peer(&root.hash_key, tuple.peer, tuple.peer_port, tuple.protocol);
@@ -68,22 +70,27 @@ pub fn target<A: Family, F: Window, T: Tables<A>>(
     }
     let flow = Flow::new(&tuple, peer, rule.life, root, now);
     let marked = flow.marked(tables);
-    let agree = slots.current == slots.old;
-    if h.flags.opens() {
-        if agree && !marked && accepts(&rule.current, slots.current.member, tables) {
-            return Ok(Choice { target: slots.current, opens: true });
-        }
+    let settled = slots.current == slots.old && !marked;
+    let opens = h.flags.opens();
+    if settled && (!opens || accepts(&rule.current, slots.current.member, tables)) {
+        return Ok(Choice { target: slots.current, opens });
+    }
+    if !again && marked && is_tracked(&{ flow }, tables) {
+        return Ok(Choice { target: Target::default(), opens: false });
+    }
+    let target = if opens {
         let fresh = accepting(rule, &slots, tables);
-        let target = open(rule, &{ slots }, &{ flow }, fresh, tables).resolve()?;
-        return Ok(Choice { target, opens: true });
-    }
-    if agree && !marked {
-        return Ok(Choice { target: slots.current, opens: false });
-    }
-    Ok(Choice {
-        target: established(&{ slots }, &{ flow }, &parse::segment(frame, h)?, tables),
-        opens: false,
-    })
+        open(rule, &{ slots }, &{ flow }, fresh, tables).resolve()?
+    } else {
+        established(&{ slots }, &{ flow }, &parse::segment(frame, h)?, tables)
+    };
+    Ok(Choice { target, opens })
+}
+
+/// Whether a flow has an entry of its own, which marks its bucket as exceptions do.
+#[inline(never)]
+fn is_tracked<A: Family, T: Tables<A>>(flow: &Flow<'_, A>, tables: &T) -> bool {
+    [Tier::Tracked, Tier::Opening].into_iter().any(|tier| tables.tracked(tier, &flow.key).is_some())
 }
 
 /// A later fragment goes where its first one went, whatever has changed since.
@@ -178,19 +185,15 @@ impl Answer {
 
     #[inline(always)]
     fn to(target: Target) -> Self {
-        Self(u32::from(target.member.0) | u32::from(target.port.word()) << 16)
+        Self(target.word())
     }
 
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "fields of the word")]
     fn resolve(self) -> Result<Target, Reason> {
         match self {
             Self::NO_HEALTHY_MEMBER => Err(Reason::NoHealthyMember),
             Self::ENTRY_REFUSED => Err(Reason::EntryRefused),
-            Self(word) => Ok(Target {
-                member: MemberId(word as u16),
-                port: Port::from_wire(((word >> 16) as u16).to_ne_bytes()),
-            }),
+            Self(word) => Ok(Target::from_word(word)),
         }
     }
 }

@@ -29,6 +29,8 @@ pub const FURTHER: Reason = Reason::Fragment;
 pub trait Look: Copy {
     /// Whether for ranges and fragments, too. A program that does not leaves these to another.
     const WIDE: bool;
+    /// Whether entries of tracked flows have been looked for already.
+    const AGAIN: bool = false;
 }
 
 /// Single ports of packets that are whole, which nearly all are.
@@ -38,6 +40,15 @@ pub struct Exact;
 /// An exact port, else a range of them, else all; and what later fragments are of.
 #[derive(Debug, Clone, Copy)]
 pub struct Wide;
+
+/// The same, for a flow without an entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Again;
+
+impl Look for Again {
+    const WIDE: bool = true;
+    const AGAIN: bool = true;
+}
 
 impl Look for Exact {
     const WIDE: bool = false;
@@ -238,7 +249,7 @@ fn of_member<A: Family, T: Tables<A>, L: Look>(
         }
         further::<L>(owner)?;
     }
-    Err(Reason::NotOurs)
+    Err(Reason::OfMember)
 }
 
 /// The service of a member at this port, if there is one, and how many ports this one is behind its first.

@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod abi;
+pub mod arp;
 pub mod choose;
 pub mod classify;
 pub mod csum;

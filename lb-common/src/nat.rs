@@ -53,8 +53,9 @@ pub fn to_client<A: Family>(h: &Headers<A>, address: A, port: Port, hop: bool) -
     plan(h, (address, port), (h.ip.destination, h.destination_port), hop)
 }
 
+/// To another destination from another source. For `hop` see [`to_member`].
 #[inline(always)]
-fn plan<A: Family>(
+pub(crate) fn plan<A: Family>(
     h: &Headers<A>,
     (source, source_port): (A, Port),
     (destination, destination_port): (A, Port),

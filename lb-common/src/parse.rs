@@ -18,7 +18,7 @@ const TCP_LEN: u16 = 20;
 const UDP_LEN: u16 = 8;
 
 /// An IP header; lengths and shape are not judged yet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Ip<A: Family = Addr> {
     /// Length of the packet, header included.
     pub length: u16,
@@ -109,7 +109,7 @@ pub struct Fragment {
 }
 
 /// All that the pipeline knows of a packet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Headers<A: Family = Addr> {
     /// The IP header.
     pub ip: Ip<A>,

@@ -1,7 +1,7 @@
 //! A packet's way, on one page.
 
-use crate::abi::{Owner, Reverse, Root, Rule, access};
-use crate::classify::{self, Exact, Look, Way, Wide};
+use crate::abi::{IcmpState, Owner, Reverse, Root, Rule, TRACKED_REPLIES, access};
+use crate::classify::{self, Again, Exact, Look, Way, Wide};
 use crate::family::{self, Family};
 use crate::icmp::{self, Icmp};
 use crate::nat::{self, Rewrite};
@@ -11,14 +11,27 @@ use crate::reason::Reason;
 use crate::tables::Tables;
 use crate::units::{Addr, Addr6, MemberId};
 use crate::window::Window;
-use crate::{choose, egress, fragment, reply, tracked};
+use crate::{arp, choose, egress, fragment, reply, tracked};
 
-/// A program that goes on where another one ends, so that this one need not pay for it.
-///
-/// The first forwards plain IPv4 and nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Stage {
+macro_rules! stages {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// A program that goes on where another one ends, so that this one need not pay for it.
+        ///
+        /// The first forwards plain IPv4 and nothing else.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Stage {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        impl Stage {
+            /// All stages, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+stages! {
     /// [`ingress`] for IPv6.
     Ipv6 = 0,
     /// [`icmp::pass`] for IPv4.
@@ -33,10 +46,22 @@ pub enum Stage {
     Tracked = 5,
     /// [`tracked::ingress`] for IPv6.
     Tracked6 = 6,
+    /// [`again`] for IPv4.
+    Again = 7,
+    /// [`again`] for IPv6.
+    Again6 = 8,
+    /// [`tracked::enter`] for IPv4.
+    Enter = 9,
+    /// [`tracked::enter`] for IPv6.
+    Enter6 = 10,
+    /// [`arp::answer`].
+    Arp = 11,
+    /// [`icmp::advertise`].
+    Neighbour = 12,
     /// [`wide`] for IPv4.
-    Wide = 7,
+    Wide = 13,
     /// [`wide`] for IPv6.
-    Wide6 = 8,
+    Wide6 = 14,
 }
 
 /// The stages of a family.
@@ -48,6 +73,10 @@ pub struct Stages {
     pub too_big: Stage,
     /// Flows that all have entries.
     pub tracked: Stage,
+    /// Those that have none yet.
+    pub again: Stage,
+    /// Making them.
+    pub enter: Stage,
     /// Ranges of ports, and fragments.
     pub wide: Stage,
 }
@@ -90,33 +119,42 @@ impl End {
     }
 }
 
+impl End {
+    /// From what a last program has decided: only who has sent what is too big has still to be told.
+    #[inline(always)]
+    pub(crate) fn of_last<A: Family>(decided: Result<Outcome, Exit>) -> Self {
+        let exit = match decided {
+            Ok(outcome) => return outcome.into(),
+            Err(exit) => exit,
+        };
+        match exit {
+            Exit::Reason(reason) => {
+                Self { outcome: reason.into(), next: (reason == Reason::TooBig).then_some(A::STAGES.too_big) }
+            }
+            Exit::Stage(stage) => Self { outcome: Reason::MemberUnknown.into(), next: Some(stage) },
+        }
+    }
+}
+
 impl From<Outcome> for End {
+    #[inline(always)]
     fn from(outcome: Outcome) -> Self {
         Self { outcome, next: None }
     }
 }
 
 impl Stage {
-    /// All stages, by number.
-    pub const ALL: &'static [Self] = &[
-        Self::Ipv6,
-        Self::Icmp,
-        Self::Icmp6,
-        Self::TooBig,
-        Self::TooBig6,
-        Self::Tracked,
-        Self::Tracked6,
-        Self::Wide,
-        Self::Wide6,
-    ];
-
     /// The stage for a frame that a program would end with `reason`.
     #[inline(always)]
     fn after<A: Icmp, F: Window>(reason: Reason, frame: &F) -> Option<Self> {
         let (stage, right) = if reason == Reason::NotIp {
-            (Self::Ipv6, family::is_ipv6(frame))
+            if arp::is_arp(frame) { (Self::Arp, true) } else { (Self::Ipv6, family::is_ipv6(frame)) }
+        } else if reason == Reason::LinkGroup || reason == Reason::NeighbourDiscovery {
+            (Self::Neighbour, A::is_solicitation(frame))
         } else if reason == Reason::NotOurs {
             (A::STAGES.icmp, icmp::is_error::<A, F>(frame))
+        } else if reason == Reason::OfMember || reason == Reason::ToHost {
+            (A::STAGES.tracked, true)
         } else if reason == Reason::Protocol || reason == Reason::OwnFrontend {
             (A::STAGES.icmp, icmp::is_icmp::<A, F>(frame))
         } else {
@@ -135,6 +173,12 @@ impl Stage {
             Self::TooBig6 => icmp::too_big::<Addr6, F, T>(frame, tables, jiffies).into(),
             Self::Tracked => tracked::ingress::<Addr, F, T>(frame, tables, jiffies),
             Self::Tracked6 => tracked::ingress::<Addr6, F, T>(frame, tables, jiffies),
+            Self::Again => again::<Addr, F, T>(frame, tables, jiffies),
+            Self::Again6 => again::<Addr6, F, T>(frame, tables, jiffies),
+            Self::Enter => tracked::enter::<Addr, F, T>(frame, tables, jiffies),
+            Self::Enter6 => tracked::enter::<Addr6, F, T>(frame, tables, jiffies),
+            Self::Arp => arp::answer(frame, tables).into(),
+            Self::Neighbour => icmp::advertise(frame, tables).into(),
             Self::Wide => wide::<Addr, F, T>(frame, tables, jiffies),
             Self::Wide6 => wide::<Addr6, F, T>(frame, tables, jiffies),
         }
@@ -175,6 +219,13 @@ pub fn wide<A: Icmp, F: Window, T: Tables<A>>(frame: &mut F, tables: &T, jiffies
     End::of::<A, F>(decided, frame)
 }
 
+/// The same for a packet of a flow that has no entry although it should: chooses its member, for whom
+/// [`tracked::enter`] makes them.
+#[inline(always)]
+pub fn again<A: Icmp, F: Window, T: Tables<A>>(frame: &mut F, tables: &T, jiffies: u64) -> End {
+    End::of_last::<A>(decide(frame, tables, jiffies, Again))
+}
+
 #[inline(always)]
 fn decide<A: Family, F: Window, T: Tables<A>, L: Look>(
     frame: &mut F,
@@ -191,7 +242,10 @@ fn decide<A: Family, F: Window, T: Tables<A>, L: Look>(
     };
     match way? {
         Way::Inbound(headers, rule, behind) => {
-            inbound(frame, &headers, (rule, behind), root, tables, jiffies)
+            inbound::<A, F, T, L>(frame, &headers, (rule, behind), root, tables, jiffies)
+        }
+        Way::Reply(_, _, reverse, _) if !L::AGAIN && reverse.flags & TRACKED_REPLIES != 0 => {
+            Err(Exit::Stage(A::STAGES.tracked))
         }
         Way::Reply(headers, owner, reverse, behind) => {
             Ok(outbound(frame, &headers, owner, (reverse, behind), root, tables, jiffies, look)?)
@@ -205,7 +259,7 @@ fn decide<A: Family, F: Window, T: Tables<A>, L: Look>(
 
 /// Client to member.
 #[inline(always)]
-fn inbound<A: Family, F: Window, T: Tables<A>>(
+fn inbound<A: Family, F: Window, T: Tables<A>, L: Look>(
     frame: &mut F,
     headers: &Headers<A>,
     (rule, behind): (&Rule, u16),
@@ -214,19 +268,23 @@ fn inbound<A: Family, F: Window, T: Tables<A>>(
     jiffies: u64,
 ) -> Result<Outcome, Exit> {
     admit(headers, rule, tables)?;
-    if rule.flags & Rule::TRACKED != 0 {
+    let tracks = rule.flags & Rule::TRACKED != 0;
+    if !L::AGAIN && tracks {
         return Err(Exit::Stage(A::STAGES.tracked));
     }
     let choice = if headers.fragment.part == Part::LATER {
         choose::after_first(headers)
     } else {
-        choose::target(frame, headers, (rule, behind), root, tables, jiffies)?
+        choose::target(frame, headers, (rule, behind), root, tables, jiffies, L::AGAIN)?
     };
-    let member = tables
-        .member(choice.target.member)
-        .filter(|member| member.present != 0)
-        .ok_or(Reason::MemberUnknown)?;
-    if headers.ip.source.shares(member.address, member.apart) {
+    let unknown = if L::AGAIN { Exit::Reason(Reason::MemberUnknown) } else { Exit::Stage(A::STAGES.tracked) };
+    let member = tables.member(choice.target.member).filter(|member| member.present != 0).ok_or(unknown)?;
+    let hides_client = headers.ip.source.shares(member.address, member.apart);
+    if L::AGAIN && (tracks || hides_client) {
+        tables.set_icmp(IcmpState { target: choice.target.word(), ..tables.icmp() });
+        return Err(Exit::Stage(A::STAGES.enter));
+    }
+    if hides_client {
         return Err(Exit::Stage(A::STAGES.tracked));
     }
     let hop = egress::to_member(&headers.ip, member, tables)?;

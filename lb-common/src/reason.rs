@@ -76,8 +76,8 @@ reasons! {
     22 NoHealthyMember Drop "A new connection, and no member of the pool accepts any."
     23 EntryRefused Drop "A new connection whose exception could not be stored, and whose next packet would go to a member that does not accept."
     24 NoRoute Drop "The kernel has no route to the member or the client."
-    25 MemberUnknown Drop "A slot or an entry names a label that no member has."
-    26 MartianReply Drop "A reply from a frontend that is the host's own address, to a client whose neighbour is not known: the kernel would refuse it."
+    25 MemberUnknown Drop "A slot or an entry names a label that no member has, or one that needs a program that is not there."
+    26 MartianReply Drop "A packet that leaves from an address of the host's own, and whose next hop is not known: the kernel would refuse it."
     27 FromFrontend Drop "A datagram to a frontend that claims to come from a frontend: two members that answer whatever they get would never end."
     28 LinkGroup Pass "In a frame to everybody on the link or to a group."
     29 NeighbourDiscovery Pass "IPv6 neighbour discovery to a frontend; it never left its link, and is the kernel's."
@@ -91,7 +91,11 @@ reasons! {
     37 IcmpLimited Drop "Would have been answered by ICMP, but too many have been in the last moment."
     38 SourceNoHost Drop "Would have been answered by ICMP, but its source is no address of a single host."
     39 LinkSource Drop "IPv6 to a frontend from an address that no router forwards for: link-local, multicast or none."
-    40 FragmentUnknown Drop "A fragment to a frontend whose first fragment has not been forwarded just before."
+    40 OfMember Pass "From or to a member, as it seems, and neither of a service nor of a tracked flow."
+    41 NoSourcePort Drop "A flow that has to leave from an address and port of ours, and none is free."
+    42 ArpReply Answer "An ARP request for a frontend that lies on the link, answered."
+    43 NeighbourAdvertised Answer "A neighbour solicitation for a frontend that lies on the link, answered."
+    44 FragmentUnknown Drop "A fragment to a frontend whose first fragment has not been forwarded just before."
 }
 
 /// Things that are counted beside a packet's way and never change it.
@@ -110,6 +114,10 @@ pub enum Event {
     Reused = 4,
     /// A new connection took the fallback of its slot.
     Fallback = 5,
+    /// A tracked flow was proven and stored in `tracked`.
+    Tracked = 6,
+    /// `tracked` or `opening` refused a flow.
+    TrackRefused = 7,
 }
 
 impl Event {
@@ -121,6 +129,8 @@ impl Event {
         Self::ConfirmRefused,
         Self::Reused,
         Self::Fallback,
+        Self::Tracked,
+        Self::TrackRefused,
     ];
 }
 

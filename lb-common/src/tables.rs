@@ -4,8 +4,8 @@ use core::ops::Deref;
 
 use crate::abi::sieve::Cell;
 use crate::abi::{
-    AddressFlags, FlowEntry, FlowKey, FragmentKey, FragmentWord, IcmpState, Member, Owner, Range, RangeKey,
-    Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey,
+    AddressFlags, Announced, AnnouncedKey, FlowEntry, FlowKey, FragmentKey, FragmentWord, IcmpState, Member,
+    NatSource, Owner, Range, RangeKey, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, TrackEntry,
 };
 use crate::choose::Draw;
 use crate::family::Family;
@@ -54,6 +54,15 @@ pub trait Rings {
     fn health(&self, index: u32) -> u64;
 }
 
+/// Where the entries of a tracked flow are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Until both ends have spoken; the least recently used are forgotten.
+    Opening,
+    /// Afterwards.
+    Tracked,
+}
+
 /// Every look-up and every write that a packet of any family may cause.
 pub trait Shared: Rings {
     /// An exception, alive as long as this is held.
@@ -82,6 +91,9 @@ pub trait Shared: Rings {
 
 /// Those that a packet of one family may cause.
 pub trait Tables<A: Family = Addr>: Shared {
+    /// An entry of a tracked flow, alive as long as this is held.
+    type Track: Deref<Target = TrackEntry<A>>;
+
     /// First glance at an address.
     fn sieve(&self, address: A) -> Cell;
     /// The rule of a frontend port.
@@ -90,6 +102,8 @@ pub trait Tables<A: Family = Addr>: Shared {
     fn range(&self, key: &RangeKey<A>) -> Option<Range>;
     /// What an address is to us.
     fn address(&self, address: A) -> AddressFlags;
+    /// The hardware address that an address is answered for with, if it is on this link.
+    fn announced(&self, key: &AnnouncedKey<A>) -> Option<Announced>;
     /// Whether the longest prefix of an access list that has the source in it lets it in.
     fn allowed(&self, list: u32, source: A) -> bool;
     /// A member by its label.
@@ -110,6 +124,14 @@ pub trait Tables<A: Family = Addr>: Shared {
     fn fragment(&self, from: Side, key: &FragmentKey<A>) -> Option<FragmentWord>;
     /// Remembers it.
     fn remember(&self, from: Side, key: &FragmentKey<A>, first: FragmentWord) -> Result<(), Full>;
+    /// One direction of a tracked flow.
+    fn tracked(&self, tier: Tier, key: &FlowKey<A>) -> Option<Self::Track>;
+    /// Stores one direction; with `new` only if the tier has none of this key.
+    fn track(&self, tier: Tier, key: &FlowKey<A>, entry: &TrackEntry<A>, new: bool) -> Result<(), Full>;
+    /// Takes one direction back.
+    fn untrack(&self, tier: Tier, key: &FlowKey<A>);
+    /// An address of ours that clients' packets may leave from.
+    fn source(&self, index: u32) -> Option<&NatSource<A>>;
     /// The compiled routes of a generation.
     fn routes(&self, generation: u32) -> Option<&RouteTable<A>>;
     /// The kernel's own answer.

@@ -148,8 +148,21 @@ impl<'r, A: Family> Flow<'r, A> {
         FlowWord::untouched(self.now, flags)
     }
 
+    /// The moment.
     #[inline(always)]
-    fn mark<T: Shared>(&self, tables: &T) {
+    pub(crate) fn now(&self) -> Tick {
+        self.now
+    }
+
+    /// What holds for all packets.
+    #[inline(always)]
+    pub(crate) fn root(&self) -> &'r Root {
+        self.root
+    }
+
+    /// Marks the bucket of the flow's peer.
+    #[inline(always)]
+    pub(crate) fn mark<T: Shared>(&self, tables: &T) {
         if tables.mark(self.bucket) != self.coarse {
             tables.set_mark(self.bucket, self.coarse);
         }

@@ -161,6 +161,23 @@ pub struct Target {
     pub port: Port,
 }
 
+impl Target {
+    /// Member (bits 0..16) and port (16..32).
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u32 {
+        self.member.0 as u32 | (self.port.word() as u32) << 16
+    }
+
+    /// From [`Target::word`].
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "fields of the word")]
+    pub const fn from_word(word: u32) -> Self {
+        Self { member: MemberId(word as u16), port: Port::from_word((word >> 16) as u16) }
+    }
+}
+
 /// A moment in steps of about a quarter of a second (see [`crate::abi::Root::tick_shift`]),
 /// modulo 2^26: 194 days, of which differences up to half are understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,6 +3,7 @@
 //!
 //! Who may use whom is written in `ARCHITECTURE.md` and held by `cargo xtask ci`.
 
+pub mod announce;
 pub mod api;
 pub mod cli;
 pub mod compile;

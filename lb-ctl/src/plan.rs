@@ -3,14 +3,17 @@
 //! Everything that a new rule names is there before the rule, and everything that an old rule
 //! names stays until no packet can find the old rule:
 //!
-//! 1. the sieve lets through whatever either side needs;
+//! 1. who asks for a frontend that goes is not answered any more; the sieve lets through whatever either
+//!    side needs;
 //! 2. members, the way back from them, addresses, access lists, rings, health sets and the table of
 //!    routes: all of it unreachable, or meant for the rules in force as well;
 //! 3. the rules and ranges of ports, under an epoch that no packet looks for yet;
 //! 4. members that change their group, as late as possible: a service that a group leaves out or
 //!    gives to another frontend is one that this very change takes away;
 //! 5. the root, which names the new epoch and the table of routes: **this one write makes the change effective**;
-//! 6. then nobody needs the rest any more: it goes in the reverse order.
+//! 6. then who asks for a new frontend is answered: had he been before, his first packet would have met no
+//!    rule;
+//! 7. and nobody needs the rest any more: it goes in the reverse order.
 //!
 //! A failure in 1..=5 is undone by the inverse writes and leaves the old state. Later failures
 //! leave the new state in force and something to tidy up, which the next plan finds by itself.
@@ -42,6 +45,7 @@ impl Plan {
 #[must_use]
 pub fn plan(observed: &MapState, wanted: &MapState) -> Plan {
     let mut plan = Plan::default();
+    withdrawn(observed, wanted, &mut plan);
     sieves(observed, wanted, &mut plan);
     members(observed, wanted, &mut plan);
     let moved = ways_back(observed, wanted, &mut plan);
@@ -53,6 +57,7 @@ pub fn plan(observed: &MapState, wanted: &MapState) -> Plan {
     if observed.root != wanted.root {
         plan.until_effective.push(Change::Root(wanted.root));
     }
+    announced(observed, wanted, &mut plan);
     plan.tidy.reverse();
     plan
 }
@@ -69,11 +74,13 @@ pub fn inverse(change: &Change, before: &MapState) -> Option<Change> {
             Change::ReverseRange(*ports, before.reverse_ranges.get(ports).copied())
         }
         Change::Address(address, _) => Change::Address(*address, before.addresses.get(address).copied()),
+        Change::Announced(key, _) => Change::Announced(*key, before.announced.get(key).copied()),
         Change::Access(entry, _) => Change::Access(*entry, before.access.get(entry).copied()),
         Change::Health(index, _) => Change::Health(*index, before.health.get(index).copied()?),
         Change::Member(label, _) => Change::Member(*label, before.members.get(label).copied()),
         Change::Owner(address, _) => Change::Owner(*address, before.owners.get(address).copied()),
         Change::Reverse(key, _) => Change::Reverse(*key, before.reverse.get(key).copied()),
+        Change::Source(index, _) => Change::Source(*index, before.sources.get(index).copied()),
         Change::Routes(place, _) => Change::Routes(*place, Box::new(*before.routes.get(*place)?)),
         // A ring or a number of statistics that no rule names is free space.
         Change::Ring(..) | Change::NewStats(_) => return None,
@@ -89,6 +96,7 @@ pub fn apply(state: &mut MapState, change: &Change) {
         Change::Range(ports, value) => set(&mut state.ranges, *ports, *value),
         Change::ReverseRange(ports, value) => set(&mut state.reverse_ranges, *ports, *value),
         Change::Address(address, value) => set(&mut state.addresses, *address, *value),
+        Change::Announced(key, announced) => set(&mut state.announced, *key, *announced),
         Change::Access(entry, verdict) => set(&mut state.access, *entry, *verdict),
         Change::Ring(base, ring) => {
             state.rings.insert(*base, ring.clone());
@@ -99,6 +107,7 @@ pub fn apply(state: &mut MapState, change: &Change) {
         Change::Member(label, value) => set(&mut state.members, *label, *value),
         Change::Owner(address, value) => set(&mut state.owners, *address, *value),
         Change::Reverse(key, value) => set(&mut state.reverse, *key, *value),
+        Change::Source(index, value) => set(&mut state.sources, *index, *value),
         Change::Routes(place, table) => {
             if let Some(routes) = state.routes.get_mut(*place) {
                 *routes = **table;
@@ -112,6 +121,18 @@ fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
         Some(value) => map.insert(key, value),
         None => map.remove(&key),
     };
+}
+
+/// Who asks for a frontend that is to go is not answered any more.
+fn withdrawn(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
+    let gone = observed.announced.keys().filter(|key| !wanted.announced.contains_key(key));
+    plan.until_effective.extend(gone.map(|&key| Change::Announced(key, None)));
+}
+
+/// Last of what is written backwards: first after the switch.
+fn announced(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
+    let new = wanted.announced.iter().filter(|(key, at)| observed.announced.get(key) != Some(at));
+    plan.tidy.extend(new.map(|(&key, &at)| Change::Announced(key, Some(at))));
 }
 
 fn sieves(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
@@ -141,7 +162,9 @@ fn table<K: Ord + Copy, V: Copy + PartialEq>(
     plan.tidy.extend(gone.map(|&key| change(key, None)));
 }
 
+/// The addresses of ours that members name come before them.
 fn members(observed: &MapState, wanted: &MapState, plan: &mut Plan) {
+    table(&observed.sources, &wanted.sources, plan, Change::Source);
     table(&observed.members, &wanted.members, plan, Change::Member);
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use lb_common::abi::sieve::{self, Cell};
 use lb_common::abi::{
-    self, AddressFlags, Owner, ROUTE_TABLES, Range, RangeKey, ReverseKey, Root, RouteTable, Rule, View,
+    self, AddressFlags, Announced, Owner, ROUTE_TABLES, Range, RangeKey, ReverseKey, Root, RouteTable, Rule,
+    View,
 };
 use lb_common::family::Family;
 use lb_common::units::{Addr, Addr6, MemberId};
@@ -19,6 +20,13 @@ pub type Member = abi::Member<IpAddr>;
 pub type Reverse = abi::Reverse<IpAddr>;
 /// [`abi::FlowKey`] of either family.
 pub type FlowKey = abi::FlowKey<IpAddr>;
+/// [`abi::NatSource`] of either family.
+pub type NatSource = abi::NatSource<IpAddr>;
+/// [`abi::Translation`] of either family.
+pub type Translation = abi::Translation<IpAddr>;
+
+/// [`abi::AnnouncedKey`] of either family.
+pub type AnnouncedKey = abi::AnnouncedKey<IpAddr>;
 
 /// Everything that user space writes into maps, flows and counters apart.
 ///
@@ -31,6 +39,8 @@ pub struct MapState {
     /// Frontend ports that are in ranges.
     pub ranges: BTreeMap<PortPrefix<IpAddr>, Range>,
     pub addresses: BTreeMap<IpAddr, AddressFlags>,
+    /// Frontends that are answered for, by link.
+    pub announced: BTreeMap<AnnouncedKey, Announced>,
     /// What each prefix of the access lists says, [`access::ALLOW`] or [`access::DENY`].
     ///
     /// [`access::ALLOW`]: lb_common::abi::access::ALLOW
@@ -45,6 +55,8 @@ pub struct MapState {
     pub reverse: BTreeMap<ReverseKey, Reverse>,
     /// Ports of groups that are in ranges.
     pub reverse_ranges: BTreeMap<PortPrefix<u32>, Range>,
+    /// Addresses of ours that clients' packets may leave from, by their index.
+    pub sources: BTreeMap<u32, NatSource>,
     /// Both tables of IPv4 routes; [`Root::routes`] names the one in force.
     pub routes: [RouteTable; ROUTE_TABLES],
 }
@@ -117,18 +129,20 @@ pub struct FamilyState<A> {
     pub rules: BTreeMap<abi::RuleKey<A>, Rule>,
     pub ranges: BTreeMap<PortPrefix<A>, Range>,
     pub addresses: BTreeMap<A, AddressFlags>,
+    pub announced: BTreeMap<abi::AnnouncedKey<A>, Announced>,
     /// List, network address, length of the prefix, and verdict.
     pub access: Vec<(u32, A, u8, u32)>,
     pub members: BTreeMap<MemberId, abi::Member<A>>,
     pub owners: BTreeMap<A, Owner>,
     pub reverse: BTreeMap<ReverseKey, abi::Reverse<A>>,
+    pub sources: BTreeMap<u32, abi::NatSource<A>>,
 }
 
 impl MapState {
     /// The part that is of one family.
     #[must_use]
     pub fn of_family<A: Stored>(&self) -> FamilyState<A> {
-        let (members, reverse) = (self.members.iter(), self.reverse.iter());
+        let (members, reverse, sources) = (self.members.iter(), self.reverse.iter(), self.sources.iter());
         FamilyState {
             rules: self
                 .rules
@@ -141,6 +155,11 @@ impl MapState {
                 .filter_map(|(at, range)| Some((at.of(A::of(at.key.of)?), *range)))
                 .collect(),
             addresses: self.addresses.iter().filter_map(|(at, flags)| Some((A::of(*at)?, *flags))).collect(),
+            announced: self
+                .announced
+                .iter()
+                .filter_map(|(key, at)| Some((key.of(A::of(key.address)?), *at)))
+                .collect(),
             access: self
                 .access
                 .iter()
@@ -151,6 +170,7 @@ impl MapState {
                 .collect(),
             owners: self.owners.iter().filter_map(|(at, owner)| Some((A::of(*at)?, *owner))).collect(),
             reverse: reverse.filter_map(|(key, it)| Some((*key, it.at(A::of(it.address)?)))).collect(),
+            sources: sources.filter_map(|(at, it)| Some((*at, it.at(A::of(it.address)?)))).collect(),
         }
     }
 

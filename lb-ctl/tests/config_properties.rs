@@ -179,6 +179,7 @@ rules:
 frontends:
 - name: web
   address: 203.0.113.10
+  announce: auto
 pools:
 - name: '80'
   maxMembers: 40

@@ -19,6 +19,7 @@ mod window;
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use lb_common::{
+    arp,
     icmp::{self, Icmp},
     outcome::Outcome,
     pipeline::{self, End},
@@ -112,6 +113,15 @@ fn lb_wide(ctx: XdpContext) -> u32 {
     )
 }
 
+/// Chooses members for flows without entries in IPv4.
+#[xdp]
+fn lb_again(ctx: XdpContext) -> u32 {
+    go_on(
+        &pipeline::again::<Addr, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        &ctx,
+    )
+}
+
 /// Forwards to ranges of ports, and fragments, in IPv6.
 #[xdp]
 fn lb_wide6(ctx: XdpContext) -> u32 {
@@ -119,6 +129,47 @@ fn lb_wide6(ctx: XdpContext) -> u32 {
         &pipeline::wide::<Addr6, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
         &ctx,
     )
+}
+
+/// Chooses members for flows without entries in IPv6.
+#[xdp]
+fn lb_again6(ctx: XdpContext) -> u32 {
+    go_on(
+        &pipeline::again::<Addr6, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        &ctx,
+    )
+}
+
+/// Makes entries in IPv4.
+#[xdp]
+fn lb_enter(ctx: XdpContext) -> u32 {
+    go_on(
+        &tracked::enter::<Addr, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        &ctx,
+    )
+}
+
+/// Makes entries in IPv6.
+#[xdp]
+fn lb_enter6(ctx: XdpContext) -> u32 {
+    go_on(
+        &tracked::enter::<Addr6, _, _>(&mut Frame::new(&ctx), &KernelTables::new(&ctx), tables::jiffies()),
+        &ctx,
+    )
+}
+
+/// Answers ARP for frontends.
+#[xdp]
+fn lb_arp(ctx: XdpContext) -> u32 {
+    let bytes = window::length(&ctx);
+    finish(&arp::answer(&mut Frame::new(&ctx), &KernelTables::new(&ctx)), bytes, &ctx)
+}
+
+/// Answers neighbour solicitations for frontends.
+#[xdp]
+fn lb_neighbour(ctx: XdpContext) -> u32 {
+    let bytes = window::length(&ctx);
+    finish(&icmp::advertise(&mut Frame::new(&ctx), &KernelTables::new(&ctx)), bytes, &ctx)
 }
 
 #[inline(always)]

@@ -6,7 +6,7 @@
 use core::{ffi::c_void, mem};
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
     helpers::generated::{bpf_jiffies64, bpf_loop, bpf_redirect},
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, lpm_trie::Key},
@@ -14,15 +14,15 @@ use aya_ebpf::{
 };
 use lb_common::{
     abi::{
-        self, AccessKey, AddressFlags, Counter, FRAGMENTS, FlowEntry, FlowKey, FragmentKey, FragmentWord,
-        IcmpState, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member, Owner, RANGES, REVERSES, ROUTE_TABLES, Range,
-        RangeKey, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, access,
-        sieve,
+        self, AccessKey, AddressFlags, Announced, AnnouncedKey, Counter, FRAGMENTS, FlowEntry, FlowKey,
+        FragmentKey, FragmentWord, IcmpState, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member, NAT_SOURCES,
+        NatSource, Owner, RANGES, REVERSES, ROUTE_TABLES, Range, RangeKey, Reverse, ReverseKey, Root,
+        RouteTable, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, TrackEntry, access, sieve,
     },
     choose::Draw,
     pipeline::Stage,
     reason::{Event, Reason},
-    tables::{Full, Rings, Route, RouteQuery, Shared, Tables},
+    tables::{Full, Rings, Route, RouteQuery, Shared, Tables, Tier},
     track::Side,
     units::{Addr, Addr6, MemberId},
 };
@@ -76,6 +76,22 @@ static REVERSE6: HashMap<u64, Reverse<Addr6>> = HashMap::with_max_entries(REVERS
 static PENDING6: LruHashMap<FlowKey<Addr6>, FlowEntry> = LruHashMap::with_max_entries(131_072, 0);
 #[map(name = "lb_confirmed6")]
 static CONFIRMED6: HashMap<FlowKey<Addr6>, FlowEntry> = HashMap::with_max_entries(262_144, 0);
+#[map(name = "lb_sources")]
+static SOURCES: Array<NatSource> = Array::with_max_entries(NAT_SOURCES, 0);
+#[map(name = "lb_sources6")]
+static SOURCES6: Array<NatSource<Addr6>> = Array::with_max_entries(NAT_SOURCES, 0);
+#[map(name = "lb_opening")]
+static OPENING: LruHashMap<FlowKey, TrackEntry> = LruHashMap::with_max_entries(65_536, 0);
+#[map(name = "lb_opening6")]
+static OPENING6: LruHashMap<FlowKey<Addr6>, TrackEntry<Addr6>> = LruHashMap::with_max_entries(65_536, 0);
+#[map(name = "lb_flows")]
+static TRACKED: HashMap<FlowKey, TrackEntry> = HashMap::with_max_entries(131_072, 0);
+#[map(name = "lb_flows6")]
+static TRACKED6: HashMap<FlowKey<Addr6>, TrackEntry<Addr6>> = HashMap::with_max_entries(131_072, 0);
+#[map(name = "lb_announced")]
+static ANNOUNCED: HashMap<AnnouncedKey, Announced> = HashMap::with_max_entries(16_384, 0);
+#[map(name = "lb_announced6")]
+static ANNOUNCED6: HashMap<AnnouncedKey<Addr6>, Announced> = HashMap::with_max_entries(16_384, 0);
 #[map(name = "lb_stages")]
 static STAGES: ProgramArray = ProgramArray::with_max_entries(abi::STAGES, 0);
 #[map(name = "lb_icmp_state")]
@@ -221,10 +237,12 @@ fn whole<K>(key: K) -> Key<K> {
 
 /// The look-ups of one family, in its own maps.
 macro_rules! tables_of {
-    ($address:ty, $rules:ident by $rule_key:expr, $addresses:ident, $access:ident, $members:ident,
-     $owners:ident, $reverse:ident, $routes:expr, $pending:ident, $confirmed:ident, $front:ident,
-     $first:ident, $reply_first:ident) => {
+    ($address:ty, $rules:ident by $rule_key:expr, $addresses:ident, $announced:ident, $access:ident, $members:ident,
+     $owners:ident, $reverse:ident, $routes:expr, $pending:ident, $confirmed:ident, $sources:ident,
+     $opening:ident, $tracked:ident, $front:ident, $first:ident, $reply_first:ident) => {
         impl Tables<$address> for KernelTables<'_> {
+            type Track = &'static TrackEntry<$address>;
+
             #[inline(always)]
             fn sieve(&self, address: $address) -> sieve::Cell {
                 let (word, shift) = sieve::place(address);
@@ -252,6 +270,15 @@ macro_rules! tables_of {
             fn address(&self, address: $address) -> AddressFlags {
                 // SAFETY: one aligned word, read at once.
                 unsafe { $addresses.get(address) }.copied().unwrap_or_default()
+            }
+
+            #[inline(always)]
+            fn announced(&self, key: &AnnouncedKey<$address>) -> Option<Announced> {
+                // SAFETY: the memory is the map's, and whatever a late reader finds there is an
+                // `Announced`. The kernel hands a replaced element to the next replacement on that CPU at
+                // once: who is held up for that long is told a hardware address of another link of ours,
+                // and asks again.
+                unsafe { $announced.get(key) }.copied()
             }
 
             #[inline(always)]
@@ -335,6 +362,48 @@ macro_rules! tables_of {
             }
 
             #[inline(always)]
+            fn tracked(&self, tier: Tier, key: &FlowKey<$address>) -> Option<Self::Track> {
+                // SAFETY: as for exceptions; the translation is written once, before the entry can be found.
+                unsafe {
+                    let entry = match tier {
+                        Tier::Opening => $opening.get(key),
+                        Tier::Tracked => $tracked.get(key),
+                    };
+                    entry.map(|entry| mem::transmute::<&TrackEntry<$address>, Self::Track>(entry))
+                }
+            }
+
+            #[inline(always)]
+            fn track(
+                &self,
+                tier: Tier,
+                key: &FlowKey<$address>,
+                entry: &TrackEntry<$address>,
+                new: bool,
+            ) -> Result<(), Full> {
+                let flags = if new { BPF_NOEXIST.into() } else { BPF_ANY.into() };
+                match tier {
+                    Tier::Opening => $opening.insert(key, entry, flags),
+                    Tier::Tracked => $tracked.insert(key, entry, flags),
+                }
+                .map_err(|_| Full)
+            }
+
+            #[inline(always)]
+            fn untrack(&self, tier: Tier, key: &FlowKey<$address>) {
+                // What is not there any more need not be taken back.
+                let _ = match tier {
+                    Tier::Opening => $opening.remove(key),
+                    Tier::Tracked => $tracked.remove(key),
+                };
+            }
+
+            #[inline(always)]
+            fn source(&self, index: u32) -> Option<&NatSource<$address>> {
+                $sources.get(index)
+            }
+
+            #[inline(always)]
             fn routes(&self, generation: u32) -> Option<&RouteTable<$address>> {
                 $routes(generation % ROUTE_TABLES as u32)
             }
@@ -348,13 +417,12 @@ macro_rules! tables_of {
 }
 
 tables_of!(
-    Addr, RULES by RuleKey::word, ADDRESSES, ACCESS, MEMBER, OWNERS, REVERSE, |table| ROUTES.get(table),
-    PENDING, CONFIRMED, FRONT, FIRST, REPLY_FIRST
+    Addr, RULES by RuleKey::word, ADDRESSES, ANNOUNCED, ACCESS, MEMBER, OWNERS, REVERSE, |table| ROUTES.get(table),
+    PENDING, CONFIRMED, SOURCES, OPENING, TRACKED, FRONT, FIRST, REPLY_FIRST
 );
 tables_of!(
-    Addr6, RULES6 by Clone::clone, ADDRESSES6, ACCESS6, MEMBER6, OWNERS6, REVERSE6, |_| None, PENDING6,
-    CONFIRMED6, FRONT6, FIRST6,
-    REPLY_FIRST6
+    Addr6, RULES6 by Clone::clone, ADDRESSES6, ANNOUNCED6, ACCESS6, MEMBER6, OWNERS6, REVERSE6, |_| None, PENDING6,
+    CONFIRMED6, SOURCES6, OPENING6, TRACKED6, FRONT6, FIRST6, REPLY_FIRST6
 );
 
 /// A walk around a health set.

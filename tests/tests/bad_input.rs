@@ -159,7 +159,7 @@ fn missing_rights() {
         // SAFETY: one system call between fork and exec, without memory or locks.
         unsafe { command.pre_exec(without_capabilities) };
     });
-    assert_says(&said, &["missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON", "run it as root"]);
+    assert_says(&said, &["missing CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON", "run it as root"]);
     assert!(!world.lab.pin_dir().exists());
 }
 

@@ -3,7 +3,7 @@
 
 mod cases;
 
-use cases::{case, kernel, kernel::Kernels, native::Native, table, world::Family};
+use cases::{case, kernel, kernel::Kernels, native::Native, surroundings, table, world::Family};
 use lb_tests::lab::{Lab, Topology};
 
 /// A tenth of what the verifier of Linux looks at before it gives up.
@@ -14,7 +14,7 @@ const VERIFIED_INSTRUCTIONS_OF_IPV6: u32 = 400_000;
 #[test]
 fn every_row_holds_and_the_flow_tables_are_those_of_the_native_run() {
     let lab = Lab::dual_stack("kernel-cases", Topology { backends: 3, client_addresses: 1 }).unwrap();
-    kernel::network::prepare(&lab).unwrap();
+    surroundings::prepare(&lab).unwrap();
     let failures: Vec<String> = lab
         .balancer()
         .run(|| {

@@ -38,8 +38,8 @@ pub struct Member<A = Addr> {
     pub present: u8,
     /// A [`Forwarding`].
     pub forwarding: u8,
-    /// Zero.
-    pub reserved: u16,
+    /// The first of the [`crate::abi::NatSource`]s for clients that are not plainly forwarded; 0 if there is none.
+    pub sources: u16,
 }
 
 const _: () = assert!(size_of::<Member>() == 32);
@@ -49,8 +49,8 @@ impl<A> Member<A> {
     /// The same with addresses in another form.
     #[must_use]
     pub fn at<B>(self, address: B, apart: B) -> Member<B> {
-        let Self { ifindex, destination, source, mtu, present, forwarding, reserved, .. } = self;
-        Member { address, apart, ifindex, destination, source, mtu, present, forwarding, reserved }
+        let Self { ifindex, destination, source, mtu, present, forwarding, sources, .. } = self;
+        Member { address, apart, ifindex, destination, source, mtu, present, forwarding, sources }
     }
 }
 

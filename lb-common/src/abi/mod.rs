@@ -3,6 +3,7 @@
 //! Everything here is written by one program and read by another of perhaps another age: fixed
 //! layout, no implicit padding, and [`ABI_VERSION`] changes with any of it.
 
+mod announced;
 mod cell;
 mod flow;
 mod fragment;
@@ -15,17 +16,20 @@ mod routes;
 mod rule;
 pub mod sieve;
 mod stats;
+mod tracked;
 
+pub use announced::{Announced, AnnouncedKey};
 pub use flow::{FlowEntry, FlowKey, FlowWord};
 pub use fragment::{FragmentKey, FragmentWord};
 pub use icmp::IcmpState;
 pub use member::{AddressFlags, Forwarding, Member};
 pub use range::{RANGE, RANGES, Range, RangeKey};
-pub use reverse::{Owner, REVERSES, Reverse, ReverseKey};
+pub use reverse::{Owner, REVERSES, Reverse, ReverseKey, TRACKED_REPLIES};
 pub use root::Root;
 pub use routes::{ROUTE_TABLES, ROUTES, RoutePrefix, RouteTable};
 pub use rule::{AccessKey, Mode, Rule, RuleKey, View, access};
 pub use stats::{Counter, RuleStats};
+pub use tracked::{NAT_SOURCES, NatSource, TrackEntry, Translation};
 
 /// Changes whenever the layout or the meaning of a map changes. User space refuses pinned maps
 /// of another version.
@@ -51,7 +55,7 @@ pub const HEALTH_BITS: u32 = 64;
 pub const FRAGMENTS: u32 = 8_192;
 
 /// Room for the programs of [`crate::pipeline::Stage`], some of which are yet to come.
-pub const STAGES: u32 = 16;
+pub const STAGES: u32 = 32;
 
 /// Names of the maps; at most 15 characters, which is what the kernel keeps.
 pub mod map {
@@ -101,6 +105,18 @@ pub mod map {
     pub const PENDING6: &str = "lb_pending6";
     /// [`CONFIRMED`] for IPv6.
     pub const CONFIRMED6: &str = "lb_confirmed6";
+    /// Array of [`super::NatSource`].
+    pub const SOURCES: &str = "lb_sources";
+    /// [`SOURCES`] for IPv6.
+    pub const SOURCES6: &str = "lb_sources6";
+    /// [`super::FlowKey`] -> [`super::TrackEntry`], least recently used go first.
+    pub const OPENING: &str = "lb_opening";
+    /// [`OPENING`] for IPv6.
+    pub const OPENING6: &str = "lb_opening6";
+    /// [`super::FlowKey`] -> [`super::TrackEntry`], proven flows only.
+    pub const TRACKED: &str = "lb_flows";
+    /// [`TRACKED`] for IPv6.
+    pub const TRACKED6: &str = "lb_flows6";
     /// The program of each [`crate::pipeline::Stage`].
     pub const STAGES: &str = "lb_stages";
     /// [`super::IcmpState`] of each processor.
@@ -127,8 +143,12 @@ pub mod map {
     pub const REPLY_FRAGMENTS: &str = "lb_reply_frags";
     /// [`REPLY_FRAGMENTS`] for IPv6.
     pub const REPLY_FRAGMENTS6: &str = "lb_reply_frags6";
+    /// [`super::AnnouncedKey`] -> [`super::Announced`].
+    pub const ANNOUNCED: &str = "lb_announced";
+    /// [`ANNOUNCED`] for IPv6.
+    pub const ANNOUNCED6: &str = "lb_announced6";
     /// Every map, in the order in which a reader would ask for them.
-    pub const ALL: [&str; 35] = [
+    pub const ALL: [&str; 43] = [
         ROOT,
         SIEVE,
         RULES,
@@ -151,12 +171,20 @@ pub mod map {
         REVERSE6,
         PENDING6,
         CONFIRMED6,
+        SOURCES,
+        SOURCES6,
+        OPENING,
+        OPENING6,
+        TRACKED,
+        TRACKED6,
         STAGES,
         ICMP,
         REASONS,
         EVENTS,
         RULE_STATS,
         MEMBER_STATS,
+        ANNOUNCED,
+        ANNOUNCED6,
         RANGES,
         RANGES6,
         REVERSE_RANGES,

@@ -55,7 +55,10 @@ impl ReverseKey {
     }
 }
 
-/// The frontend that the service is reached by. 16 bytes, 28 for IPv6.
+/// Of [`Reverse::flags`]: flows of the rule have entries, which come first.
+pub const TRACKED_REPLIES: u16 = 1;
+
+/// The frontend that the service is reached by. 20 bytes, 32 for IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(C)]
 pub struct Reverse<A = Addr> {
@@ -65,20 +68,24 @@ pub struct Reverse<A = Addr> {
     pub port: Port,
     /// The last frontend port of a range, else the same.
     pub last: Port,
+    /// Bits: [`TRACKED_REPLIES`].
+    pub flags: u16,
+    /// Zero.
+    pub reserved: u16,
     /// Index of the rule's statistics.
     pub stats: u32,
     /// Life of an exception since its last packet, in ticks.
     pub life: u32,
 }
 
-const _: () = assert!(size_of::<Reverse>() == 16);
-const _: () = assert!(size_of::<Reverse<Addr6>>() == 28);
+const _: () = assert!(size_of::<Reverse>() == 20);
+const _: () = assert!(size_of::<Reverse<Addr6>>() == 32);
 
 impl<A> Reverse<A> {
     /// The same at another address, or at this one in another form.
     #[must_use]
     pub fn at<B>(self, address: B) -> Reverse<B> {
-        let Self { port, last, stats, life, .. } = self;
-        Reverse { address, port, last, stats, life }
+        let Self { port, last, flags, stats, life, reserved, .. } = self;
+        Reverse { address, port, last, flags, reserved, stats, life }
     }
 }

@@ -19,7 +19,7 @@ use crate::window::Window;
 pub const ETH_LEN: usize = 14;
 
 /// Bit of a hardware address's first byte: to everybody on the link or to a group (IEEE 802, 8.2).
-const GROUP: u8 = 0x01;
+pub(crate) const GROUP: u8 = 0x01;
 
 /// Where a transport header begins, and what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Piece {
 /// An address of one family, and with it the form of that family's headers.
 pub trait Family: Copy + Eq + Ord + Hash + Default + Debug + 'static {
     /// What only this family's header says.
-    type Rest: Copy + Debug;
+    type Rest: Copy + Debug + Default;
 
     /// In the Ethernet header.
     const ETHERTYPE: u16;

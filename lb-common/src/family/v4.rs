@@ -25,7 +25,7 @@ const MORE: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
 
 /// What only an IPv4 header says (section 3.1); nothing of it is judged yet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Rest {
     version_length: u8,
     fragment: u16,
@@ -38,8 +38,14 @@ impl Family for Addr {
 
     const ETHERTYPE: u16 = 0x0800;
 
-    const STAGES: Stages =
-        Stages { icmp: Stage::Icmp, too_big: Stage::TooBig, tracked: Stage::Tracked, wide: Stage::Wide };
+    const STAGES: Stages = Stages {
+        icmp: Stage::Icmp,
+        too_big: Stage::TooBig,
+        tracked: Stage::Tracked,
+        again: Stage::Again,
+        enter: Stage::Enter,
+        wide: Stage::Wide,
+    };
 
     #[inline(always)]
     fn read<F: Window>(frame: &F) -> Result<Ip<Self>, Reason> {

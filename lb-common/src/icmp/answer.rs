@@ -90,7 +90,7 @@ pub(super) fn send<A: Icmp, F: Window>(frame: &mut F, ip: &Ip<A>, answer: &Answe
 /// The sum of the frame from `at` on, of at most `most` bytes, the last ones of an odd frame with
 /// zeros behind them.
 #[inline(always)]
-fn sum<F: Window>(frame: &F, at: usize, most: u16) -> Delta {
+pub(super) fn sum<F: Window>(frame: &F, at: usize, most: u16) -> Delta {
     let (mut at, mut sum) = (at, Delta::default());
     for _ in 0..most / 8 {
         let Some(b) = frame.view::<8>(at) else { break };

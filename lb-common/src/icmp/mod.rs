@@ -4,6 +4,7 @@
 
 mod answer;
 mod error;
+mod neighbour;
 mod quote;
 mod v4;
 mod v6;
@@ -28,6 +29,7 @@ use crate::words::half;
 use self::answer::Answer;
 pub use self::answer::LIMIT;
 use self::error::Ends;
+pub use self::neighbour::advertise;
 pub use self::quote::QuotedIp;
 
 /// Bytes of an ICMP header.
@@ -55,6 +57,9 @@ pub trait Icmp: Family {
     const TOO_BIG: Kind;
     /// Longest error that quotes as much as there is room for.
     const LONGEST: u16;
+
+    /// Whether the frame asks for a neighbour: in IPv4 another protocol does.
+    fn is_solicitation<F: Window>(frame: &F) -> bool;
 
     /// Whether a message of this type quotes the packet that it is about.
     fn is_error(kind: u8) -> bool;
@@ -193,9 +198,11 @@ fn tell_too_big<A: Icmp, F: Window, T: Tables<A>>(
     let from = if tables.address(ip.destination).has(AddressFlags::FRONTEND) {
         ip.destination
     } else {
-        let owner = tables.owner(ip.source).ok_or(Reason::NotOurs)?;
-        let service = classify::service(owner, headers.source_port, ip.protocol, tables, Wide);
-        service.ok_or(Reason::NotOurs)?.0.address
+        let owner = tables.owner(ip.source);
+        let service =
+            owner.and_then(|owner| classify::service(owner, headers.source_port, ip.protocol, tables, Wide));
+        // Of a tracked flow otherwise, whose frontend is nobody's business here.
+        service.map_or(ip.destination, |(reverse, _)| reverse.address)
     };
     answer::permit(&ip, root, tables, jiffies)?;
     #[allow(clippy::cast_possible_truncation, reason = "was 16 bits")]

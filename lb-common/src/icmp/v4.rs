@@ -26,6 +26,11 @@ impl Icmp for Addr {
     /// RFC 1812, section 4.3.2.3.
     const LONGEST: u16 = 576;
 
+    #[inline(always)]
+    fn is_solicitation<F: Window>(_: &F) -> bool {
+        false
+    }
+
     /// Unreachable, time exceeded, parameter problem. Source quench is history (RFC 6633).
     #[inline(always)]
     fn is_error(kind: u8) -> bool {

@@ -1,6 +1,6 @@
 //! ICMPv6 (RFC 4443).
 
-use super::{Icmp, Kind, LENGTH, QuotedIp};
+use super::{Icmp, Kind, LENGTH, QuotedIp, neighbour};
 use crate::csum::Delta;
 use crate::family::Family;
 use crate::units::Addr6;
@@ -24,6 +24,11 @@ impl Icmp for Addr6 {
     const TOO_BIG: Kind = Kind(2, 0);
     /// Section 2.4 (c).
     const LONGEST: u16 = 1280;
+
+    #[inline(always)]
+    fn is_solicitation<F: Window>(frame: &F) -> bool {
+        neighbour::is_solicitation(frame)
+    }
 
     /// Unreachable, packet too big, time exceeded, parameter problem.
     #[inline(always)]

@@ -33,14 +33,29 @@ pub struct Frame {
     ip_length: Option<u16>,
     padded_to: usize,
     cut_to: usize,
+    damaged: Option<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Transport {
-    Tcp { flags: u8, seq: u32, ack: u32, words: u8 },
-    Udp { checksum: bool, length: Option<u16> },
-    Icmp { kind: u8, code: u8, rest: u32 },
+    Tcp {
+        flags: u8,
+        seq: u32,
+        ack: u32,
+        words: u8,
+    },
+    Udp {
+        checksum: bool,
+        length: Option<u16>,
+    },
+    Icmp {
+        kind: u8,
+        code: u8,
+        rest: u32,
+    },
     Other,
+    /// The frame's own, without IP.
+    Bare,
 }
 
 /// A segment with ACK, as in the middle of a connection.
@@ -69,6 +84,17 @@ pub fn other(source: &str, destination: &str, protocol: u8) -> Frame {
     frame(source, destination, protocol, Transport::Other)
 }
 
+/// ARP for IPv4 over Ethernet: an operation, and hardware and IP address of sender and target.
+#[must_use]
+pub fn arp(operation: u8, sender: ([u8; 6], [u8; 4]), target: ([u8; 6], [u8; 4])) -> Frame {
+    let mut message = vec![0, 1, 8, 0, 6, 4, 0, operation];
+    for (hardware, address) in [sender, target] {
+        message.extend(hardware);
+        message.extend(address);
+    }
+    frame("0.0.0.0:0", "0.0.0.0:0", 0, Transport::Bare).ethertype(0x0806).payload(&message)
+}
+
 fn frame(source: &str, destination: &str, protocol: u8, transport: Transport) -> Frame {
     Frame {
         destination_mac: [2, 0, 0, 0, 0, 1],
@@ -90,6 +116,7 @@ fn frame(source: &str, destination: &str, protocol: u8, transport: Transport) ->
         ip_length: None,
         padded_to: 0,
         cut_to: usize::MAX,
+        damaged: None,
     }
 }
 
@@ -119,6 +146,8 @@ fn icmp6_of(kind: u8, code: u8) -> (u8, u8) {
         (11, code) => (3, code),
         (12, code) => (4, code),
         (13, _) => (139, 0),
+        // Neighbour discovery has none, and stays what it is.
+        (133..=137, code) => (kind, code),
         _ => panic!("ICMP type {kind} code {code} has no twin here"),
     }
 }
@@ -154,11 +183,14 @@ impl Frame {
         self
     }
 
-    /// The same packet between the IPv6 twins of its addresses (see [`twin`]); of a fragment, with a fragment
-    /// header.
+    /// The same packet between the IPv6 twins of its addresses (see [`twin`]), unless it is one already; of a
+    /// fragment, with a fragment header.
     #[must_use]
     pub fn in_ipv6(mut self) -> Self {
         const LONGER: usize = 20;
+        if self.source.is_ipv6() && self.destination.is_ipv6() {
+            return self;
+        }
         let twin_of = |socket: SocketAddr| SocketAddr::new(twin(socket.ip()), socket.port());
         (self.source, self.destination) = (twin_of(self.source), twin_of(self.destination));
         self.ip_length = self.ip_length.map(|length| length.saturating_sub(20));
@@ -302,6 +334,13 @@ impl Frame {
         self
     }
 
+    /// The payload with other bytes from an offset on.
+    #[must_use]
+    pub fn patched(mut self, at: usize, bytes: &[u8]) -> Self {
+        self.payload[at..at + bytes.len()].copy_from_slice(bytes);
+        self
+    }
+
     /// IP options, a multiple of four bytes.
     #[must_use]
     pub fn options(mut self, options: &[u8]) -> Self {
@@ -349,6 +388,13 @@ impl Frame {
     #[must_use]
     pub fn padded_to(mut self, length: usize) -> Self {
         self.padded_to = length;
+        self
+    }
+
+    /// A bit of this byte is wrong, after all checksums were right.
+    #[must_use]
+    pub fn damaged(mut self, at: usize) -> Self {
+        self.damaged = Some(at);
         self
     }
 

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::abi::{
-    AddressFlags, FRAGMENTS, FlowEntry, FlowKey, FlowWord, FragmentKey, FragmentWord, IcmpState, Member,
-    Owner, ROUTE_TABLES, Range, RangeKey, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, access,
-    sieve,
+    AddressFlags, Announced, AnnouncedKey, FRAGMENTS, FlowEntry, FlowKey, FlowWord, FragmentKey,
+    FragmentWord, IcmpState, Member, NatSource, Owner, ROUTE_TABLES, Range, RangeKey, Reverse, ReverseKey,
+    Root, RouteTable, Rule, RuleKey, TrackEntry, access, sieve,
 };
 use crate::choose::Draw;
 use crate::family::Family;
 use crate::reason::Event;
-use crate::tables::{Full, Rings, Route, RouteQuery, Shared, Tables};
+use crate::tables::{Full, Rings, Route, RouteQuery, Shared, Tables, Tier};
 use crate::track::Side;
 use crate::units::{Addr, Addr6, MemberId, Port};
 
@@ -53,6 +53,8 @@ pub struct FamilyMemory<A> {
     pub fragments: [RefCell<BTreeMap<FragmentKey<A>, FragmentWord>>; 2],
     /// See [`Tables::address`].
     pub addresses: BTreeMap<A, AddressFlags>,
+    /// See [`Tables::announced`].
+    pub announced: BTreeMap<AnnouncedKey<A>, Announced>,
     /// List, network address and length of each prefix, and its verdict.
     pub access: Vec<(u32, A, u8, u32)>,
     /// See [`Tables::member`].
@@ -75,6 +77,12 @@ pub struct FamilyMemory<A> {
     pub confirmed: Flows<A>,
     /// Exceptions that await their proof.
     pub pending: Flows<A>,
+    /// See [`Tables::source`].
+    pub sources: BTreeMap<u32, NatSource<A>>,
+    /// Tracked flows that begin.
+    pub opening: Flows<A, TrackEntry<A>>,
+    /// Tracked flows that are proven.
+    pub tracked: Flows<A, TrackEntry<A>>,
 }
 
 impl<A: Family> Default for FamilyMemory<A> {
@@ -84,6 +92,7 @@ impl<A: Family> Default for FamilyMemory<A> {
             ranges: Vec::new(),
             fragments: Default::default(),
             addresses: BTreeMap::new(),
+            announced: BTreeMap::new(),
             access: Vec::new(),
             members: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -95,6 +104,9 @@ impl<A: Family> Default for FamilyMemory<A> {
             narrow: BTreeMap::new(),
             confirmed: Flows::new(1024, WhenFull::Refuse),
             pending: Flows::new(1024, WhenFull::EvictOldest),
+            sources: BTreeMap::new(),
+            opening: Flows::new(1024, WhenFull::EvictOldest),
+            tracked: Flows::new(1024, WhenFull::Refuse),
         }
     }
 }
@@ -148,8 +160,8 @@ impl<A: Family> FamilyMemory<A> {
                 }
             }
         }
-        for address in self.owners.keys() {
-            sieve::add(sieve, *address, sieve::Cell::MEMBER);
+        for member in self.members.values() {
+            sieve::add(sieve, member.address, sieve::Cell::MEMBER);
         }
     }
 }
@@ -243,7 +255,16 @@ fn longest<O: Copy + PartialEq>(ranges: &[Prefix<O>], key: &RangeKey<O>) -> Opti
     ranges.iter().filter(covers).max_by_key(|(_, length, _)| *length).map(|(.., range)| *range)
 }
 
+fn of_tier<A: Stored>(memory: &Memory, tier: Tier) -> &Flows<A, TrackEntry<A>> {
+    match tier {
+        Tier::Opening => &A::tables(memory).opening,
+        Tier::Tracked => &A::tables(memory).tracked,
+    }
+}
+
 impl<A: Stored> Tables<A> for Memory {
+    type Track = Rc<TrackEntry<A>>;
+
     fn sieve(&self, address: A) -> sieve::Cell {
         let (word, shift) = sieve::place(address);
         sieve::cell(self.sieve[word], shift)
@@ -259,6 +280,10 @@ impl<A: Stored> Tables<A> for Memory {
 
     fn address(&self, address: A) -> AddressFlags {
         A::tables(self).addresses.get(&address).copied().unwrap_or_default()
+    }
+
+    fn announced(&self, key: &AnnouncedKey<A>) -> Option<Announced> {
+        A::tables(self).announced.get(key).copied()
     }
 
     fn allowed(&self, list: u32, source: A) -> bool {
@@ -310,6 +335,23 @@ impl<A: Stored> Tables<A> for Memory {
         Ok(())
     }
 
+    fn tracked(&self, tier: Tier, key: &FlowKey<A>) -> Option<Rc<TrackEntry<A>>> {
+        of_tier(self, tier).get(key)
+    }
+
+    fn track(&self, tier: Tier, key: &FlowKey<A>, entry: &TrackEntry<A>, new: bool) -> Result<(), Full> {
+        let tier = of_tier(self, tier);
+        if new && tier.get(key).is_some() { Err(Full) } else { tier.insert(*key, entry.clone()) }
+    }
+
+    fn untrack(&self, tier: Tier, key: &FlowKey<A>) {
+        of_tier(self, tier).remove(key);
+    }
+
+    fn source(&self, index: u32) -> Option<&NatSource<A>> {
+        A::tables(self).sources.get(&index)
+    }
+
     fn routes(&self, generation: u32) -> Option<&RouteTable<A>> {
         A::tables(self).compiled.get(generation as usize % ROUTE_TABLES)
     }
@@ -336,14 +378,14 @@ pub enum WhenFull {
 
 /// A table of flows.
 #[derive(Debug)]
-pub struct Flows<A = Addr> {
+pub struct Flows<A = Addr, E = FlowEntry> {
     capacity: usize,
     when_full: WhenFull,
-    entries: RefCell<BTreeMap<FlowKey<A>, Rc<FlowEntry>>>,
+    entries: RefCell<BTreeMap<FlowKey<A>, Rc<E>>>,
     order: RefCell<VecDeque<FlowKey<A>>>,
 }
 
-impl<A: Copy + Ord> Flows<A> {
+impl<A: Copy + Ord, E> Flows<A, E> {
     /// An empty table.
     #[must_use]
     pub fn new(capacity: usize, when_full: WhenFull) -> Self {
@@ -352,12 +394,12 @@ impl<A: Copy + Ord> Flows<A> {
 
     /// The flow's entry, alive even when it has been replaced since.
     #[must_use]
-    pub fn get(&self, key: &FlowKey<A>) -> Option<Rc<FlowEntry>> {
+    pub fn get(&self, key: &FlowKey<A>) -> Option<Rc<E>> {
         self.entries.borrow().get(key).cloned()
     }
 
     /// Stores or replaces an entry.
-    pub fn insert(&self, key: FlowKey<A>, entry: FlowEntry) -> Result<(), Full> {
+    pub fn insert(&self, key: FlowKey<A>, entry: E) -> Result<(), Full> {
         let mut entries = self.entries.borrow_mut();
         let mut order = self.order.borrow_mut();
         if let Some(place) = entries.get_mut(&key) {
@@ -375,6 +417,20 @@ impl<A: Copy + Ord> Flows<A> {
         Ok(())
     }
 
+    /// Takes an entry out.
+    pub fn remove(&self, key: &FlowKey<A>) {
+        self.entries.borrow_mut().remove(key);
+        self.order.borrow_mut().retain(|other| other != key);
+    }
+
+    /// Every entry.
+    #[must_use]
+    pub fn entries(&self) -> Vec<(FlowKey<A>, Rc<E>)> {
+        self.entries.borrow().iter().map(|(key, entry)| (*key, Rc::clone(entry))).collect()
+    }
+}
+
+impl<A: Copy + Ord> Flows<A> {
     /// Every flow with its word and sequence number.
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<FlowKey<A>, (FlowWord, u32)> {

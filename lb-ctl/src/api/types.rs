@@ -17,11 +17,14 @@ pub struct Status {
     /// Seconds since the daemon started.
     pub uptime_seconds: u64,
     pub interfaces: Vec<Interface>,
+    #[serde(default)]
+    pub frontends: Vec<Frontend>,
     pub rules: Vec<Rule>,
     #[serde(default)]
     pub nat_rules: Vec<NatRule>,
     pub members: Vec<Member>,
     pub exceptions: Exceptions,
+    pub tracked: Tracked,
     /// Packets by reason, since the maps were made; reasons that never came are left out.
     pub reasons: BTreeMap<String, Packets>,
     /// Counts of events, likewise.
@@ -38,6 +41,32 @@ pub struct Interface {
     pub ifindex: u32,
     /// `native` or `generic`.
     pub mode: String,
+}
+
+/// A frontend, and how hosts find it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Frontend {
+    pub name: String,
+    pub address: IpAddr,
+    /// `announced` on some link; `waiting` until it is; `own`: the host's, whose kernel answers; `routed`:
+    /// in no network of the host's; `quiet`: `announce` is `none`; `unused`: without any rule.
+    pub state: String,
+    /// Links whose network has the address, where that matters.
+    pub links: Vec<FrontendLink>,
+}
+
+/// A frontend on one of the links that it lies on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FrontendLink {
+    /// Of the interface.
+    pub name: String,
+    /// `announced`; `contested`: announced, and somebody else says that he has it; `taken`: somebody else
+    /// has it; `asking` whether that is so; `down`; `unwatched`: XDP is not attached.
+    pub state: String,
+    /// Hardware address of who else has it.
+    pub other: Option<String>,
 }
 
 /// Packets and bytes.
@@ -62,6 +91,8 @@ pub struct Rule {
     /// At the members, likewise.
     pub backend_ports: String,
     pub distribution: String,
+    /// Why the rule keeps an entry for each flow, if it does.
+    pub tracking: Option<String>,
     /// `open`, `closed` or `listed`.
     pub access: String,
     pub members: usize,
@@ -165,6 +196,24 @@ pub struct Member {
     pub opened: u64,
     /// Next hop as `MAC on INTERFACE`, or why there is none.
     pub next_hop: String,
+    /// The way that packets get to it, as in the file.
+    pub forwarding: String,
+    /// Clients whose address it does not see: those of its own link, as `10.0.1.0/24`, or `all`.
+    pub hides: Option<String>,
+    /// Addresses of ours that their packets leave from.
+    pub sources: Vec<IpAddr>,
+}
+
+/// Flows with entries of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tracked {
+    /// Both ends have spoken.
+    pub flows: u64,
+    /// Flows that there is room for.
+    pub room: u64,
+    /// One end has spoken yet.
+    pub opening: u64,
 }
 
 /// Exceptions in use.

@@ -61,19 +61,23 @@ struct Room {
     #[arg(long, value_name = "N", default_value_t = Sizes::default().access,
           value_parser = clap::value_parser!(u32).range(64..=1 << 24))]
     access: u32,
+    /// Entries of tracked flows, two for each; those of flows that begin have half of it beside them
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().tracked,
+          value_parser = clap::value_parser!(u32).range(1024..=1 << 26))]
+    tracked: u32,
 }
 
 pub(super) fn run(instance: &Instance, arguments: Arguments) -> Result<(), Fault> {
     arguments.log.start()?;
     let read = |file| read_sources(&[file]).map_err(|error| Fault::Input(error.to_string()));
-    let Room { rules, slots, health_words, confirmed, pending, access } = arguments.room;
+    let Room { rules, slots, health_words, confirmed, pending, access, tracked } = arguments.room;
     let options = Options {
         instance: instance.name.clone(),
         socket: instance.socket(),
         state_dir: instance.state_dir(),
         pin_dir: instance.pin_dir(),
         configuration: arguments.config.map(read).transpose()?,
-        sizes: Sizes { slots, health_words, rules, confirmed, pending, access },
+        sizes: Sizes { slots, health_words, rules, confirmed, pending, access, tracked },
         detach_on_exit: arguments.detach_on_exit,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

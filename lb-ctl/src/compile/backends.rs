@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use lb_common::abi::{Forwarding, MEMBERS, Rule};
 use lb_common::units::MemberId;
 
+use super::sources::{self, Sources};
 use super::{Hop, Input, Labels, Refusal};
-use crate::config::model::Prefix;
 use crate::state::{MapState, Member};
 
 /// A label for each member of each pool and its way of forwarding: the one that it has, else the
@@ -34,39 +34,39 @@ pub(super) fn labels(input: &Input<'_>) -> Result<Labels, Refusal> {
 
 /// The labels that the maps have.
 pub(crate) fn known(maps: &MapState) -> Labels {
-    maps.members.iter().map(|(&label, member)| ((member.address, forwarding(member)), label)).collect()
+    maps.members.iter().map(|(&label, member)| (kind(member), label)).collect()
 }
 
-fn forwarding(member: &Member) -> Forwarding {
+/// What a label stands for.
+pub(super) fn kind(member: &Member) -> (IpAddr, Forwarding) {
     let known = [Forwarding::FullNat, Forwarding::DsrL2, Forwarding::DsrIpip].into_iter();
-    known.into_iter().find(|way| *way as u8 == member.forwarding).unwrap_or_default()
+    (member.address, known.into_iter().find(|way| *way as u8 == member.forwarding).unwrap_or_default())
 }
 
 /// The members of the pools, and those that slots or connections may still name.
-pub(super) fn members(input: &Input<'_>, labels: &Labels) -> BTreeMap<MemberId, Member> {
+pub(super) fn members(input: &Input<'_>, labels: &Labels, sources: &Sources) -> BTreeMap<MemberId, Member> {
     let needed = still_named(input);
     let kept = input.observed.members.iter().filter(|(label, _)| needed.contains(label));
-    let kept = kept.map(|(&label, member)| (label, member.address, forwarding(member)));
-    let wanted = labels.iter().map(|(&(address, forwarding), &label)| (label, address, forwarding));
-    kept.chain(wanted)
-        .map(|(label, address, forwarding)| (label, way_to(address, forwarding, input)))
-        .collect()
+    let kept = kept.map(|(&label, member)| (label, kind(member)));
+    let wanted = labels.iter().map(|(&member, &label)| (label, member));
+    kept.chain(wanted).map(|(label, member)| (label, way_to(member, sources, input))).collect()
 }
 
-fn way_to(address: IpAddr, forwarding: Forwarding, input: &Input<'_>) -> Member {
+fn way_to(member: (IpAddr, Forwarding), sources: &Sources, input: &Input<'_>) -> Member {
+    let (address, forwarding) = member;
     let Hop { ifindex, destination, source, mtu } =
         input.host.next_hops.get(&address).copied().unwrap_or_default();
-    let apart = Prefix::host(address).mask();
+    let first = sources.first(member, input);
     Member {
         address,
-        apart,
+        apart: sources::apart(member, first, input),
         ifindex,
         destination,
         source,
         mtu,
         present: 1,
         forwarding: forwarding as u8,
-        reserved: 0,
+        sources: first,
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod access;
 mod addresses;
+mod announced;
 mod backends;
 mod health;
 mod nat;
@@ -19,19 +20,21 @@ mod rings;
 mod routes;
 mod services;
 mod sets;
+pub(crate) mod sources;
+pub mod tracking;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{Forwarding, RANGE, Root, RouteTable};
-use lb_common::units::{MemberId, Port, Target};
-
-use crate::config::model::{Config, PortRange, Ports, Protocol, Rule};
+use crate::config::model::{Config, PortRange, Ports, Prefix, Protocol, Rule};
 use crate::dataplane::Limits;
 use crate::health::ProbeKey;
-use crate::state::{MapState, RuleKey};
+use crate::state::{AnnouncedKey, MapState, RuleKey};
+use lb_common::abi::{Announced, Forwarding, RANGE, Root, RouteTable};
+use lb_common::units::{MemberId, Port, Target};
 
 pub use addresses::judged;
+pub use announced::to_be_announced;
 pub(crate) use backends::known as known_labels;
 pub use health::{Accepting, accepting};
 pub use nat::{NatMapping, NatRules, nat_mapping};
@@ -71,8 +74,21 @@ pub struct Host {
     pub own: BTreeSet<IpAddr>,
     /// Next hops of members. Absent while not known.
     pub next_hops: BTreeMap<IpAddr, Hop>,
+    /// What members see of it.
+    pub near: BTreeMap<IpAddr, Near>,
+    /// Addresses that nobody else on their link has, and by which hardware address we are found there.
+    pub free: BTreeMap<AnnouncedKey, Announced>,
     /// Its IPv4 routes, as far as they are certain.
     pub routes: RouteTable,
+}
+
+/// The host on the link that leads to a member.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Near {
+    /// Its addresses there, in the member's network if it has any.
+    pub own: Vec<IpAddr>,
+    /// The network that both are in.
+    pub network: Option<Prefix>,
 }
 
 /// The way to a member.
@@ -133,13 +149,16 @@ pub enum Refusal {
 /// Computes the maps. Deterministic: the same input gives the same output.
 pub fn compile(input: &Input<'_>) -> Result<MapState, Refusal> {
     let labels = backends::labels(input)?;
-    let mut state = MapState { members: backends::members(input, &labels), ..MapState::default() };
+    let mut state = MapState::default();
+    let sources = sources::Sources::place(input, &labels, &mut state)?;
+    state.members = backends::members(input, &labels, &sources);
     let lists = access::lists(input)?;
     state.access = access::entries(&lists);
     let nat = nat::ports(input, &labels)?;
     services::write(input, &labels, &nat, &lists, &mut state)?;
     replies::write(input, &labels, &nat, &mut state)?;
     state.addresses = addresses::all(input);
+    state.announced = announced::all(input);
     state.root = root(input, &state);
     routes::write(input, &mut state);
     Ok(state)

@@ -6,14 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::abi::{self, Owner, RANGE, REVERSES, ReverseKey};
+use lb_common::abi::{Forwarding, Owner, RANGE, REVERSES, ReverseKey, Rule, TRACKED_REPLIES};
 use lb_common::units::{MemberId, Port, Target};
 
 use super::backends::members_of_rings;
 use super::nat::NatPort;
 use super::ranges;
+use super::tracking::{self, Why};
 use super::{Input, Labels, Refusal, Service};
-use crate::config::model::{Config, Ports, Rule};
+use crate::config::model::{self, Config, Ports};
 use crate::state::{MapState, Reverse, RuleKey};
 
 /// What replies of a member may come from: a frontend by port and protocol at the member.
@@ -39,7 +40,7 @@ pub(super) fn write(
     state: &mut MapState,
 ) -> Result<(), Refusal> {
     let services = services(input.config, state);
-    let pools = mappings_of_pools(input, &services);
+    let pools = of_pools(input, &services, &tracking::of_rules(input.config));
     let mut groups = Groups::of(input.observed);
     let mut known = BTreeMap::<Kind, (u32, u16)>::new();
     for (address, (member, kind)) in kinds(input, labels, nat, &services, &pools, state)? {
@@ -74,9 +75,17 @@ fn room(old: &Entries, new: &Entries) -> Result<(), Refusal> {
 }
 
 impl Kind {
-    fn mapping(&self, pools: &[Mapping]) -> Mapping {
-        let configured = self.pools.iter().flat_map(|&pool| &pools[pool]).chain(&self.nat);
-        self.carried.iter().chain(configured).map(|(&key, &reverse)| (key, reverse)).collect()
+    fn mapping(&self, pools: &Pools) -> Mapping {
+        let keys = self.pools.iter().flat_map(|&pool| pools.mappings[pool].keys()).chain(self.nat.keys());
+        let configured = keys.filter_map(|key| Some((*key, *self.configured(*key, pools)?)));
+        self.carried.iter().map(|(&key, &reverse)| (key, reverse)).chain(configured).collect()
+    }
+
+    /// What the file says of a port. Rules that share it, all of which track, want one to answer for flows without
+    /// an entry: that which did before they shared it, else the first.
+    fn configured<'s>(&'s self, key: (Port, u8), pools: &'s Pools) -> Option<&'s Reverse> {
+        let all = || self.pools.iter().filter_map(|&pool| pools.mappings[pool].get(&key));
+        all().find(|reverse| pools.answers(reverse)).or_else(|| all().next()).or_else(|| self.nat.get(&key))
     }
 
     /// What the file gives a port that this way back is needed for: a port in a range, or a range around one,
@@ -94,6 +103,19 @@ impl Kind {
             (meet && back(way, first) != back(other, other_first)).then_some((Port::new(shared), *other))
         });
         others.next()
+    }
+}
+
+/// What members of each pool answer for.
+struct Pools {
+    mappings: Vec<Mapping>,
+    /// Frontends that some member answers for already.
+    there: BTreeSet<(IpAddr, Port)>,
+}
+
+impl Pools {
+    fn answers(&self, reverse: &Reverse) -> bool {
+        self.there.contains(&(reverse.address, reverse.port))
     }
 }
 
@@ -150,22 +172,36 @@ fn frontend(reverse: &Reverse) -> (IpAddr, Port, Port) {
 /// What replies of each service become.
 fn services(config: &Config, state: &MapState) -> BTreeMap<Service, Reverse> {
     let lasts = ranges::lasts(config);
-    let reverse = |key: &RuleKey, rule: &abi::Rule| Reverse {
+    let reverse = |key: &RuleKey, rule: &Rule| Reverse {
         address: key.address,
         port: key.port,
         last: lasts.get(&Service::of(key)).copied().unwrap_or(key.port),
+        flags: if rule.flags & Rule::TRACKED != 0 { TRACKED_REPLIES } else { 0 },
         stats: rule.stats,
         life: rule.life,
+        reserved: 0,
     };
     state.rules.iter().map(|(key, rule)| (Service::of(key), reverse(key, rule))).collect()
 }
 
-/// What the file says of the members of each pool.
-fn mappings_of_pools(input: &Input<'_>, services: &BTreeMap<Service, Reverse>) -> Vec<Mapping> {
-    let mut pools = vec![Mapping::new(); input.config.pools().len()];
-    for (rule, service) in of_rules(input.config) {
-        if let Some(reverse) = services.get(&service) {
-            pools[rule.pool].insert((Port::new(rule.backend_port), service.protocol), *reverse);
+/// What the file says of the members of each pool. Members that initiate never answer without an entry.
+fn of_pools(input: &Input<'_>, services: &BTreeMap<Service, Reverse>, tracking: &[Option<Why>]) -> Pools {
+    let there = input.observed.reverse.values().map(|reverse| (reverse.address, reverse.port)).collect();
+    let mut pools = Pools { mappings: vec![Mapping::new(); input.config.pools().len()], there };
+    let named = input.config.rules().iter().zip(tracking);
+    let named = named.flat_map(|(rule, why)| {
+        Service::of_rule(input.config, rule).map(move |service| (rule, why, service))
+    });
+    for (rule, why, service) in named {
+        let nat = input.config.pool_of(rule).forwarding == Forwarding::Nat;
+        if !nat || matches!(why, Some(Why::BackendInitiates | Why::AllPorts)) {
+            continue;
+        }
+        let Some(reverse) = services.get(&service) else { continue };
+        let key = (Port::new(rule.backend_port), service.protocol);
+        let known = pools.mappings[rule.pool].get(&key);
+        if known.is_none_or(|known| pools.answers(reverse) && !pools.answers(known)) {
+            pools.mappings[rule.pool].insert(key, *reverse);
         }
     }
     pools
@@ -173,7 +209,7 @@ fn mappings_of_pools(input: &Input<'_>, services: &BTreeMap<Service, Reverse>) -
 
 /// The services whose replies are told by their port. Any port may answer for a rule of all ports: there the
 /// entry of the flow tells.
-fn of_rules(config: &Config) -> impl Iterator<Item = (&Rule, Service)> {
+fn of_rules(config: &Config) -> impl Iterator<Item = (&model::Rule, Service)> {
     let by_port = config.rules().iter().filter(|rule| rule.ports != Ports::All);
     by_port.flat_map(|rule| Service::of_rule(config, rule).map(move |service| (rule, service)))
 }
@@ -184,13 +220,15 @@ fn kinds(
     labels: &Labels,
     nat: &[NatPort],
     services: &BTreeMap<Service, Reverse>,
-    pools: &[Mapping],
+    pools: &Pools,
     state: &MapState,
 ) -> Result<BTreeMap<IpAddr, (MemberId, Kind)>, Refusal> {
+    // Others than these do not answer through us, or to us ourselves.
+    let by_nat = state.members.iter().filter(|(_, member)| member.forwarding == Forwarding::Nat as u8);
     let mut kinds: BTreeMap<IpAddr, (MemberId, Kind)> =
-        state.members.iter().map(|(&label, member)| (member.address, (label, Kind::default()))).collect();
+        by_nat.map(|(&label, member)| (member.address, (label, Kind::default()))).collect();
     for (index, pool) in input.config.pools().iter().enumerate() {
-        for backend in &pool.backends {
+        for backend in pool.backends.iter().filter(|_| pool.forwarding == Forwarding::Nat) {
             if let Some((_, kind)) = kinds.get_mut(&backend.address) {
                 kind.pools.insert(index);
             }
@@ -210,15 +248,17 @@ fn kinds(
             .map(|(&key, &way)| (key, way))
             .collect()
     };
-    let ranges: Vec<Mapping> = pools.iter().map(of_ranges).collect();
+    let ranges: Vec<Mapping> = pools.mappings.iter().map(of_ranges).collect();
     for (service, target) in in_use(input, labels, nat) {
         let Some(reverse) = services.get(&service) else { continue };
         let Some(address) = answers(input.observed, service, target) else { continue };
         let Some((_, kind)) = kinds.get_mut(&address) else { continue };
         let key = (target.port, service.protocol);
-        let configured = kind.pools.iter().find_map(|&pool| pools[pool].get(&key)).or(kind.nat.get(&key));
-        let there = *configured.unwrap_or_else(|| kind.carried.entry(key).or_insert(*reverse));
-        let among = if key.1 & RANGE == 0 { &ranges } else { pools };
+        let there = match kind.configured(key, pools) {
+            Some(there) => *there,
+            None => *kind.carried.entry(key).or_insert(*reverse),
+        };
+        let among = if key.1 & RANGE == 0 { &ranges } else { &pools.mappings };
         let other = kind.other(key, reverse, among).or((there != *reverse).then_some((target.port, there)));
         if let Some((port, new)) = other {
             return Err(Refusal::StillCarried {

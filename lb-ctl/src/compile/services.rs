@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_common::abi::{Mode, Rule, View};
+use lb_common::abi::{Mode, RANGE, Rule, View};
+use lb_common::parse::UDP;
 use lb_common::units::{MemberId, Port};
 
 use super::access::{self, Lists};
@@ -13,9 +14,9 @@ use super::nat::NatPort;
 use super::ranges::{self, Lasts};
 use super::rings::Rings;
 use super::sets::{Set, Sets, set_key};
-use super::{Input, Labels, Refusal, Service, backends, health};
+use super::{Input, Labels, Refusal, Service, backends, health, tracking};
 use crate::config::access::Access;
-use crate::config::model::{Config, Distribution, Ports};
+use crate::config::model::{Config, Distribution};
 use crate::health::ProbeKey;
 use crate::state::{MapState, RuleKey};
 use crate::units;
@@ -33,9 +34,11 @@ pub(super) fn write(
     let mut sets = Sets::new(input, &before);
     let numbers = statistics(input, nat, &before)?;
     let pools = rings.of_pools(input, labels, state)?;
+    let tracking = tracking::of_rules(input.config);
     let mut rules = BTreeMap::<Service, Rule>::new();
-    let services = |rule| Service::of_rule(input.config, rule).map(move |service| (rule, service));
-    for (rule, service) in input.config.rules().iter().flat_map(services) {
+    let services =
+        |(rule, tracks)| Service::of_rule(input.config, rule).map(move |service| (rule, tracks, service));
+    for (rule, tracks, service) in input.config.rules().iter().zip(tracking).flat_map(services) {
         let before = before.get(&service);
         let pool = input.config.pool_of(rule);
         let wanted = Wanted {
@@ -46,9 +49,15 @@ pub(super) fn write(
                 ..pools[rule.pool]
             },
             settled: input.settled.contains(&service),
-            life: rule.idle_timeout.max(pool.transition),
+            // A connection may be idle for longer than its rule says as long as it costs nothing; what is no
+            // connection has no other end.
+            life: if tracks.is_some() && service.protocol & !RANGE == UDP {
+                rule.idle_timeout
+            } else {
+                rule.idle_timeout.max(pool.transition)
+            },
+            flags: if tracks.is_some() { Rule::TRACKED } else { 0 },
             access: &rule.access,
-            flags: if rule.ports == Ports::All { Rule::TRACKED } else { 0 },
         };
         rules.insert(service, wanted.rule(before, numbers[&service], input, lists, state));
     }
@@ -68,8 +77,8 @@ pub(super) fn write(
             // A port that is held is there for its old view alone.
             settled: member.is_some() && input.settled.contains(&service),
             life: rule.idle_timeout.max(input.config.pool_of_nat(rule).transition),
-            access: &rule.access,
             flags: 0,
+            access: &rule.access,
         };
         rules.insert(service, wanted.rule(before, numbers[&service], input, lists, state));
     }
@@ -91,8 +100,9 @@ struct Wanted<'c> {
     /// The old view is not needed any more.
     settled: bool,
     life: Duration,
-    access: &'c Access,
+    /// [`Rule::flags`].
     flags: u32,
+    access: &'c Access,
 }
 
 impl Wanted<'_> {

@@ -192,10 +192,17 @@ impl<'r> Sender<'r> {
         Some(Self { rule, backend_ports, frontend: target.frontend, back })
     }
 
+    fn has_one_port(&self) -> bool {
+        matches!(self.backend_ports.value, Ports::One(_))
+    }
+
     /// Takes the ports of a member, unless a reply from one of them could be of another rule: that port, and
-    /// the rule.
+    /// the rule. Rules of one port may share it: they track, and replies find their frontend by their flow.
     fn enter(self, taken: &mut Taken<Self>) -> Result<(), (u16, &'r RawRule)> {
         let ports = self.backend_ports.value;
+        if self.has_one_port() && taken.any(ports.range()).any(|(_, other)| other.has_one_port()) {
+            return Ok(());
+        }
         let alike = |other: &Self| (other.frontend, other.back) == (self.frontend, self.back);
         let one_kind = |other: &Self| {
             std::mem::discriminant(&other.backend_ports.value) == std::mem::discriminant(&ports)

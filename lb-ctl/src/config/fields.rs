@@ -32,6 +32,30 @@ pub(super) struct Fields<'n, 'r, 'e> {
     complete: bool,
 }
 
+/// A value that is no list and no mapping.
+pub(super) fn single<T>(
+    node: &Node<'_>,
+    path: &Path<'_>,
+    report: &mut Report<'_>,
+    parse: impl FnOnce(&Scalar<'_>) -> Result<T, String>,
+) -> Option<At<T>> {
+    let parsed = match &node.value {
+        Value::Refused => return None,
+        Value::Scalar(scalar) if scalar.is_null() => {
+            Err("has no value; write one, or remove the key".to_owned())
+        }
+        Value::Scalar(scalar) => parse(scalar),
+        Value::List(_) | Value::Map(_) => Err(format!("expected a single value, found {}", found(node))),
+    };
+    match parsed {
+        Ok(value) => Some(At { place: node.place, value }),
+        Err(message) => {
+            report.add(node.place, path, message);
+            None
+        }
+    }
+}
+
 impl<'n, 'r, 'e> Fields<'n, 'r, 'e> {
     /// `example` shows in the message what a mapping at this place looks like. What is not a
     /// mapping is reported here, and then has no keys and misses none.
@@ -72,21 +96,7 @@ impl<'n, 'r, 'e> Fields<'n, 'r, 'e> {
         parse: impl FnOnce(&Scalar<'_>) -> Result<T, String>,
     ) -> Option<At<T>> {
         let node = self.find(key)?;
-        let parsed = match &node.value {
-            Value::Refused => return None,
-            Value::Scalar(scalar) if scalar.is_null() => {
-                Err("has no value; write one, or remove the key".to_owned())
-            }
-            Value::Scalar(scalar) => parse(scalar),
-            Value::List(_) | Value::Map(_) => Err(format!("expected a single value, found {}", found(node))),
-        };
-        match parsed {
-            Ok(value) => Some(At { place: node.place, value }),
-            Err(message) => {
-                self.report.add(node.place, self.path.key(key), message);
-                None
-            }
-        }
+        single(node, &self.path.key(key), self.report, parse)
     }
 
     /// A single value that must be there; `example` is one, for the message.

@@ -17,6 +17,7 @@ mod priorities;
 mod raw;
 mod read;
 mod references;
+mod sources;
 mod suggest;
 mod validate;
 mod values;

@@ -7,6 +7,7 @@ use lb_common::abi::Forwarding;
 
 use super::access::Access;
 pub use super::ports::{PortRange, Ports};
+use super::words::Word as _;
 
 /// A configuration in which every reference resolves and every statement can be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +118,17 @@ pub enum XdpMode {
 pub struct Frontend {
     pub name: String,
     pub address: IpAddr,
+    pub announce: Announce,
+}
+
+/// Who tells hosts on the frontend's own link where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Announce {
+    /// We, on each link whose network has the address.
+    #[default]
+    Auto,
+    /// Nobody: it is routed to this host.
+    None,
 }
 
 /// Backends that serve the same thing.
@@ -128,7 +140,17 @@ pub struct Pool {
     /// How long connections are carried to their old member after a change.
     pub transition: Duration,
     pub forwarding: Forwarding,
+    /// Addresses of ours that clients' packets leave from; empty: the host's own on the way to a member.
+    pub sources: Vec<IpAddr>,
     pub backends: Vec<Backend>,
+}
+
+impl Pool {
+    /// The way to its members, as in the file.
+    #[must_use]
+    pub fn forwarding_word(&self) -> &'static str {
+        self.forwarding.word()
+    }
 }
 
 /// A member of a pool.
@@ -203,7 +225,19 @@ pub struct Rule {
     pub no_healthy_backends: NoHealthyBackends,
     pub distribution: Distribution,
     pub idle_timeout: Duration,
+    pub tracking: Tracking,
+    /// Members send from the service port unasked, too; of UDP alone, TCP tells by itself.
+    pub backend_initiates: bool,
     pub access: Access,
+}
+
+/// Whether a rule keeps an entry for each flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tracking {
+    /// Where it has to.
+    #[default]
+    Auto,
+    Always,
 }
 
 /// Each port goes to one member, whatever its health and admin state (S-NAT-8).

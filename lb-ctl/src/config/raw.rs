@@ -11,7 +11,8 @@ use super::access::{AppliesTo, Entry};
 use super::error::Place;
 use super::fields::At;
 use super::model::{
-    AdminState, Check, Distribution, NoHealthyBackends, PortRange, Ports, Protocols, XdpMode,
+    AdminState, Announce, Check, Distribution, NoHealthyBackends, PortRange, Ports, Protocols, Tracking,
+    XdpMode,
 };
 
 /// Several sources as if they were one: their lists one after the other.
@@ -40,6 +41,7 @@ pub(super) struct RawFrontend {
     pub(super) index: usize,
     pub(super) name: Option<At<String>>,
     pub(super) address: Option<At<IpAddr>>,
+    pub(super) announce: Announce,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub(super) struct RawPool {
     pub(super) max_members: Option<At<u32>>,
     pub(super) transition: Duration,
     pub(super) forwarding: Option<At<Forwarding>>,
+    /// `None`: its mistake is in the report.
+    pub(super) sources: Vec<Option<At<IpAddr>>>,
     pub(super) backends: Vec<RawBackend>,
 }
 
@@ -91,6 +95,8 @@ pub(super) struct RawRule {
     pub(super) no_healthy_backends: Option<NoHealthyBackends>,
     pub(super) distribution: Distribution,
     pub(super) idle_timeout: Duration,
+    pub(super) tracking: Tracking,
+    pub(super) backend_initiates: Option<At<bool>>,
     pub(super) access: Vec<RawEntry>,
     /// `None`: the default.
     pub(super) access_applies_to: Option<At<AppliesTo>>,

@@ -8,13 +8,15 @@ use super::Source;
 use super::access::{Entry, Verdict};
 use super::duration::duration;
 use super::error::{Place, Report};
-use super::fields::{At, Fields};
+use super::fields::{At, Fields, single};
 use super::model::Check;
 use super::nat_rules;
 use super::path::Path;
 use super::ports::{self, Ports};
 use super::raw::{RawBackend, RawConfig, RawEntry, RawFrontend, RawInterface, RawPool, RawProbe, RawRule};
-use super::values::{address, choice, http_path, interface, name, off, port, prefix, reference, whole, word};
+use super::values::{
+    address, choice, http_path, interface, name, off, port, prefix, reference, truth, whole, word,
+};
 use super::yaml::{self, Node, Scalar};
 
 /// All the text of one load; a pool of 8,192 members has a twentieth of it.
@@ -87,7 +89,6 @@ fn file(root: &Node<'_>, config: &mut RawConfig, report: &mut Report<'_>) -> boo
     config.rules.extend(fields.list("rules", rule));
     config.nat_rules.extend(fields.list("natRules", nat_rules::read));
     fields.later("outboundRules", "outbound rules are");
-    fields.later("announce", "announcing frontends is");
     config.complete &= fields.finish();
     has_version
 }
@@ -121,8 +122,8 @@ fn frontend(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<
         } else {
             fields.required("address", "203.0.113.10", address)
         },
+        announce: fields.or_default("announce", |announce| word(announce, &[])),
     };
-    fields.later("announce", "announcing frontends is");
     fields.finish();
     read
 }
@@ -135,7 +136,8 @@ fn pool(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
         name: fields.required("name", "web", name),
         max_members: fields.optional("maxMembers", |number| whole(number, MEMBERS)),
         transition: fields.or("transition", TRANSITION, |time| duration(time, TRANSITIONS)),
-        forwarding: fields.optional("forwarding", |way| word(way, &["full-nat", "dsr-l2", "dsr-ipip"])),
+        forwarding: fields.optional("forwarding", |way| word(way, &["dsr-l2", "dsr-ipip"])),
+        sources: fields.list("sources", |node, path, _, report| single(node, path, report, address)),
         backends: fields.list("backends", backend),
     };
     fields.finish();
@@ -218,14 +220,14 @@ fn rule(node: &Node<'_>, path: &Path<'_>, index: usize, report: &mut Report<'_>)
             .map(At::into_value),
         distribution: fields.or_default("distribution", |mode| word(mode, &[])),
         idle_timeout: fields.or("idleTimeout", IDLE_TIMEOUT, |time| duration(time, IDLE_TIMEOUTS)),
+        tracking: fields.or_default("tracking", |text| word(text, &[])),
+        backend_initiates: fields.optional("backendInitiates", truth),
         access: fields.list("access", access),
         access_applies_to: fields.optional("accessAppliesTo", |packets| word(packets, &[])),
     };
-    fields.optional("tracking", |text| choice(text, &[("auto", ())], &["always"]));
     fields.optional("tcpReset", off);
     fields.optional("floatingIp", off);
     fields.optional("outboundSnat", off);
-    fields.later("backendInitiates", "connections that backends open from service ports are");
     fields.finish();
     read
 }

@@ -12,6 +12,7 @@ use super::nat_rules;
 use super::priorities;
 use super::raw::{RawBackend, RawConfig, RawEntry, RawPool, RawProbe, RawRule};
 use super::references::{Target, Targets, resolve};
+use super::sources;
 
 /// With 131,071 slots, the largest ring, a member has 16 of them.
 pub(super) const MOST_MEMBERS: u32 = 8_192;
@@ -31,13 +32,25 @@ impl RawConfig {
         conflicts::families(&self, &targets.rules, report);
         conflicts::frontend_ports(&self, &targets.rules, report);
         conflicts::backend_ports(&self, &targets.rules, report);
+        sources::check(&self, report);
         nat_rules::check(&self, &targets, report);
         for rule in &self.rules {
             let udp = rule.protocols.is_some_and(|protocols| protocols.value == Protocols::Udp);
             let path = format!("rules[{}]", rule.index);
             access(&rule.access, rule.access_applies_to, udp, &path, report);
+            initiative(rule, report);
         }
         build(self, targets)
+    }
+}
+
+/// A connection that a TCP backend opens is known by its first segment.
+fn initiative(rule: &RawRule, report: &mut Report<'_>) {
+    let tcp = rule.protocols.is_some_and(|protocols| protocols.value == Protocols::Tcp);
+    if let Some(At { place, value: true }) = rule.backend_initiates.filter(|_| tcp) {
+        let message =
+            "tcp rules need no such key: what a backend opens is known by its first segment; remove it";
+        report.add(place, format!("rules[{}].backendInitiates", rule.index), message);
     }
 }
 
@@ -100,6 +113,8 @@ fn build(raw: RawConfig, targets: Targets) -> Config {
                 .unwrap_or_default(),
             distribution: rule.distribution,
             idle_timeout: rule.idle_timeout,
+            tracking: rule.tracking,
+            backend_initiates: rule.backend_initiates.is_some_and(At::into_value),
             access: Access::new(
                 priorities::in_order(rule.access),
                 rule.access_applies_to.map_or_else(AppliesTo::default, At::into_value),
@@ -119,7 +134,8 @@ fn build(raw: RawConfig, targets: Targets) -> Config {
             .frontends
             .into_iter()
             .filter_map(|frontend| {
-                Some(Frontend { name: frontend.name?.value, address: frontend.address?.value })
+                let (name, address) = (frontend.name?.value, frontend.address?.value);
+                Some(Frontend { name, address, announce: frontend.announce })
             })
             .collect(),
         pools: raw.pools.into_iter().filter_map(pool).collect(),
@@ -154,6 +170,7 @@ fn pool(raw: RawPool) -> Option<Pool> {
         max_members,
         transition: raw.transition,
         forwarding: raw.forwarding.map_or_else(Forwarding::default, At::into_value),
+        sources: raw.sources.into_iter().flatten().map(At::into_value).collect(),
         backends: raw.backends.into_iter().filter_map(backend).collect(),
     })
 }

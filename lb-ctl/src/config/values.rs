@@ -81,11 +81,17 @@ pub(super) fn word<T: Word>(scalar: &Scalar<'_>, later: &[&str]) -> Result<T, St
 
 /// A switch whose other position this version does not have.
 pub(super) fn off(scalar: &Scalar<'_>) -> Result<(), String> {
+    if truth(scalar)? {
+        return Err("true is not available in this version; write false, or remove the key".to_owned());
+    }
+    Ok(())
+}
+
+/// True or false.
+pub(super) fn truth(scalar: &Scalar<'_>) -> Result<bool, String> {
     match (&*scalar.text, scalar.plain) {
-        ("false" | "False" | "FALSE", true) => Ok(()),
-        ("true" | "True" | "TRUE", true) => {
-            Err("true is not available in this version; write false, or remove the key".to_owned())
-        }
+        ("false" | "False" | "FALSE", true) => Ok(false),
+        ("true" | "True" | "TRUE", true) => Ok(true),
         (text, _) => Err(format!("expected true or false (without quotes), found {}", quoted(text))),
     }
 }

@@ -5,7 +5,9 @@ use std::fmt;
 use lb_common::abi::Forwarding;
 
 use super::access::{AppliesTo, Entry, Verdict};
-use super::model::{AdminState, Distribution, NoHealthyBackends, Protocol, Protocols, XdpMode};
+use super::model::{
+    AdminState, Announce, Distribution, NoHealthyBackends, Protocol, Protocols, Tracking, XdpMode,
+};
 
 /// A type whose values are words in the file.
 pub(super) trait Word: Copy + 'static {
@@ -27,7 +29,7 @@ impl Word for XdpMode {
 }
 
 impl Word for Forwarding {
-    const ALL: &'static [Self] = &[Self::Nat];
+    const ALL: &'static [Self] = &[Self::Nat, Self::FullNat];
 
     fn word(self) -> &'static str {
         match self {
@@ -35,6 +37,28 @@ impl Word for Forwarding {
             Self::FullNat => "full-nat",
             Self::DsrL2 => "dsr-l2",
             Self::DsrIpip => "dsr-ipip",
+        }
+    }
+}
+
+impl Word for Tracking {
+    const ALL: &'static [Self] = &[Self::Auto, Self::Always];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+        }
+    }
+}
+
+impl Word for Announce {
+    const ALL: &'static [Self] = &[Self::Auto, Self::None];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::None => "none",
         }
     }
 }

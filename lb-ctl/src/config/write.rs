@@ -55,10 +55,12 @@ fn interface(interface: &Interface) -> InterfaceKeys<'_> {
 struct FrontendKeys<'c> {
     name: &'c str,
     address: String,
+    announce: &'static str,
 }
 
 fn frontend(frontend: &Frontend) -> FrontendKeys<'_> {
-    FrontendKeys { name: &frontend.name, address: frontend.address.to_string() }
+    let Frontend { name, address, announce } = frontend;
+    FrontendKeys { name, address: address.to_string(), announce: announce.word() }
 }
 
 #[derive(Serialize)]
@@ -68,6 +70,8 @@ struct PoolKeys<'c> {
     max_members: u32,
     transition: String,
     forwarding: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<String>,
     backends: Vec<BackendKeys<'c>>,
 }
 
@@ -77,6 +81,7 @@ fn pool(pool: &Pool) -> PoolKeys<'_> {
         max_members: pool.max_members,
         transition: show(pool.transition),
         forwarding: pool.forwarding.word(),
+        sources: pool.sources.iter().map(ToString::to_string).collect(),
         backends: pool.backends.iter().map(backend).collect(),
     }
 }
@@ -147,6 +152,8 @@ struct RuleKeys<'c> {
     distribution: &'static str,
     idle_timeout: String,
     tracking: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend_initiates: Option<bool>,
     tcp_reset: bool,
     floating_ip: bool,
     outbound_snat: bool,
@@ -166,7 +173,8 @@ fn rule<'c>(config: &'c Config, rule: &'c Rule) -> RuleKeys<'c> {
         no_healthy_backends: rule.no_healthy_backends.word(),
         distribution: rule.distribution.word(),
         idle_timeout: show(rule.idle_timeout),
-        tracking: "auto",
+        tracking: rule.tracking.word(),
+        backend_initiates: rule.backend_initiates.then_some(true),
         tcp_reset: false,
         floating_ip: false,
         outbound_snat: false,

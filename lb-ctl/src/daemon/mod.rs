@@ -56,7 +56,7 @@ pub enum Error {
 pub async fn run(options: Options) -> Result<(), Error> {
     // Sockets, files and pins are root's alone from their first moment on.
     umask(Mode::from_bits_truncate(0o077));
-    rights::check("lbctl serve")?;
+    rights::check("lbctl serve", rights::SERVE)?;
     let mut stop = StopSignals::listen()?;
     let _lock = Lock::take(&options.state_dir).map_err(|busy| no_lock(&options, busy))?;
     let store = Store::in_folder(&options.state_dir);

@@ -5,7 +5,8 @@ use std::path::Path;
 use tokio::sync::mpsc;
 
 use super::lock::{Busy, Lock};
-use super::{Error, Options};
+use super::{Error, Options, rights};
+use crate::announce::{self, Announcer};
 use crate::dataplane;
 use crate::dataplane::bpf::{self, Bpf, Takeover};
 use crate::health::Prober;
@@ -31,11 +32,14 @@ pub(super) async fn start(options: &Options) -> Result<Plane, Error> {
             "cannot ask the kernel for routes and neighbours: {error}\n  see dmesg, then try again"
         ))
     })?;
+    let announcer = Announcer::start().map_err(|error| {
+        Error::Failed(format!("cannot tell links where frontends are: {error}\n  see dmesg, then try again"))
+    })?;
     let (bpf, taken_over, alone) = open(options)?;
     let (events, probe_events) = mpsc::channel(EVENTS);
     let prober = Prober::start(events);
     let known = reconcile::Options { instance: options.instance.clone(), pin_dir: options.pin_dir.clone() };
-    let reconciler = reconcile::start(Box::new(bpf), prober, probe_events, neighbours, known)
+    let reconciler = reconcile::start(Box::new(bpf), prober, probe_events, neighbours, announcer, known)
         .map_err(|error| Error::Failed(format!("cannot start: {error}\n  try again")))?;
     Ok(Plane { reconciler, taken_over, _alone: alone })
 }
@@ -100,12 +104,24 @@ pub(super) async fn give_up(plane: Plane, options: &Options) {
 
 async fn take_away(plane: &Plane, options: &Options) -> Result<(), Error> {
     plane.reconciler.detach().await.map_err(|error| Error::Failed(error.to_string()))?;
-    Ok(Bpf::remove(&options.pin_dir)?)
+    take_apart(&options.pin_dir).await
+}
+
+/// Removes maps, program, links, and the memberships that the maps account for.
+async fn take_apart(pin_dir: &Path) -> Result<(), Error> {
+    let announced = Bpf::announced6(pin_dir);
+    Bpf::remove(pin_dir)?;
+    if !announced.is_empty() {
+        announce::leave(&announced).await.map_err(|error| {
+            Error::Failed(format!("{error}\n  all else is removed; `ip -6 neigh show proxy` lists them"))
+        })?;
+    }
+    Ok(())
 }
 
 /// Removes the data plane of an instance whose daemon does not run; whether there was one.
 pub fn remove(state_dir: &Path, pin_dir: &Path) -> Result<bool, Error> {
-    super::rights::check("lbctl detach")?;
+    rights::check("lbctl detach", rights::DETACH)?;
     let _lock = Lock::take(state_dir).map_err(|busy| match busy {
         Busy::Held(holder) => Error::Failed(format!(
             "a daemon runs ({holder}) and works on this data plane\n  \
@@ -114,7 +130,9 @@ pub fn remove(state_dir: &Path, pin_dir: &Path) -> Result<bool, Error> {
         Busy::Unusable(error) => super::unusable(state_dir, &error),
     })?;
     let there = alone_if_there(pin_dir)?;
-    Bpf::remove(pin_dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Failed(format!("cannot start: {error}\n  try again")))?;
+    runtime.block_on(take_apart(pin_dir))?;
     Ok(there.is_some())
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use lb_common::abi::{Counter, FlowWord, RuleStats, SLOTS_PER_WORD, map, sieve};
 use lb_common::reason::{Event, Reason};
+use lb_common::tables::Tier;
 use lb_common::units::MemberId;
 
 use super::{Attachment, Change, Counters, Dataplane, Error, FlowTable, Limits, fresh, named};
 use crate::config::model::XdpMode;
-use crate::state::{AccessEntry, FlowKey, MapState, RuleKey, routes_place};
+use crate::state::{AccessEntry, FlowKey, MapState, RuleKey, Translation, routes_place};
 
 /// A handle to one such data plane: a test keeps a clone and looks behind the controller's back.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ struct Memory {
     health: Vec<u64>,
     pending: BTreeMap<FlowKey, FlowWord>,
     confirmed: BTreeMap<FlowKey, FlowWord>,
+    opening: Tracks,
+    tracked: Tracks,
     counters: Counters,
     rule_stats: BTreeMap<u32, RuleStats>,
     opened: BTreeMap<MemberId, u64>,
@@ -38,6 +41,8 @@ struct Memory {
     attached: BTreeMap<u32, Attachment>,
     generic_only: BTreeSet<u32>,
 }
+
+type Tracks = BTreeMap<FlowKey, (FlowWord, Translation)>;
 
 /// Of the fake's clock.
 const HZ: u32 = 1000;
@@ -60,6 +65,8 @@ impl Fake {
             health: vec![0; limits.health_words as usize],
             pending: BTreeMap::new(),
             confirmed: BTreeMap::new(),
+            opening: Tracks::new(),
+            tracked: Tracks::new(),
             counters: Counters {
                 reasons: vec![Counter::default(); Reason::ALL.len()],
                 events: vec![0; Event::ALL.len()],
@@ -83,6 +90,17 @@ impl Fake {
     /// Puts an exception there, as packets do.
     pub fn insert_flow(&self, table: FlowTable, key: FlowKey, word: FlowWord) {
         self.memory().flows(table).insert(key, word);
+    }
+
+    /// Puts one direction of a tracked flow there, as packets do.
+    pub fn insert_track(&self, tier: Tier, key: FlowKey, word: FlowWord, to: Translation) {
+        self.memory().tier(tier).insert(key, (word, to));
+    }
+
+    /// The keys of a tier.
+    #[must_use]
+    pub fn tracks(&self, tier: Tier) -> Vec<FlowKey> {
+        self.memory().tier(tier).keys().copied().collect()
     }
 
     /// An exception, if there is one.
@@ -136,6 +154,13 @@ impl Memory {
         }
     }
 
+    fn tier(&mut self, tier: Tier) -> &mut Tracks {
+        match tier {
+            Tier::Opening => &mut self.opening,
+            Tier::Tracked => &mut self.tracked,
+        }
+    }
+
     fn read(&self) -> MapState {
         let named = named::by(self.state.rules.values());
         let ring = |(base, size): (u32, u32)| {
@@ -161,6 +186,7 @@ impl Memory {
             Change::Range(ports, range) => put(&mut state.ranges, *ports, *range),
             Change::ReverseRange(ports, range) => put(&mut state.reverse_ranges, *ports, *range),
             Change::Address(address, flags) => put(&mut state.addresses, *address, *flags),
+            Change::Announced(key, announced) => put(&mut state.announced, *key, *announced),
             Change::Access(entry, verdict) => put(&mut state.access, *entry, *verdict),
             Change::Ring(base, ring) => {
                 return self.write_ring(*base, ring).ok_or_else(|| full(map::SLOTS, change));
@@ -178,6 +204,7 @@ impl Memory {
             }
             Change::Owner(address, owner) => put(&mut state.owners, *address, *owner),
             Change::Reverse(key, reverse) => put(&mut state.reverse, *key, *reverse),
+            Change::Source(index, source) => put(&mut state.sources, *index, *source),
             Change::Routes(place, table) => {
                 if self.routes_read.contains(place) {
                     return Err(trouble(map::ROUTES, change, "packets may be reading it"));
@@ -267,6 +294,27 @@ impl Dataplane for Fake {
         Ok(())
     }
 
+    fn tracked(
+        &self,
+        tier: Tier,
+        visit: &mut dyn FnMut(&FlowKey, FlowWord, &Translation),
+    ) -> Result<(), Error> {
+        let tracks = self.memory().tier(tier).clone();
+        for (key, (word, to)) in &tracks {
+            visit(key, *word, to);
+        }
+        Ok(())
+    }
+
+    fn untrack(&mut self, tier: Tier, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
+        let mut memory = self.memory();
+        let tracks = memory.tier(tier);
+        if tracks.get(key).is_some_and(|(word, _)| *word == seen) {
+            tracks.remove(key);
+        }
+        Ok(())
+    }
+
     fn counters(&self) -> Result<Counters, Error> {
         Ok(self.memory().counters.clone())
     }
@@ -343,8 +391,15 @@ mod tests {
 
     #[test]
     fn there_is_no_more_room_than_the_limits_say() {
-        let mut fake =
-            Fake::new(Limits { slots: 8, health_words: 1, rules: 1, confirmed: 1, pending: 1, access: 1 });
+        let mut fake = Fake::new(Limits {
+            slots: 8,
+            health_words: 1,
+            rules: 1,
+            confirmed: 1,
+            pending: 1,
+            access: 1,
+            tracked: 1,
+        });
         let rule = |epoch| Change::Rule(key(epoch), Some(Rule::default()));
         fake.write(&rule(0)).unwrap();
         fake.write(&rule(1)).unwrap();

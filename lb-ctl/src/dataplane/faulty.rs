@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lb_common::abi::{FlowWord, RuleStats};
+use lb_common::tables::Tier;
 use lb_common::units::MemberId;
 
 use super::{Attachment, Change, Counters, Dataplane, Error, FlowTable, Limits};
 use crate::config::model::XdpMode;
-use crate::state::{FlowKey, MapState};
+use crate::state::{FlowKey, MapState, Translation};
 
 /// Another data plane, some of whose writes fail.
 #[derive(Debug)]
@@ -112,6 +113,18 @@ impl<D: Dataplane> Dataplane for Faulty<D> {
 
     fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
         self.inner.forget(table, key, seen)
+    }
+
+    fn tracked(
+        &self,
+        tier: Tier,
+        visit: &mut dyn FnMut(&FlowKey, FlowWord, &Translation),
+    ) -> Result<(), Error> {
+        self.inner.tracked(tier, visit)
+    }
+
+    fn untrack(&mut self, tier: Tier, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
+        self.inner.untrack(tier, key, seen)
     }
 
     fn counters(&self) -> Result<Counters, Error> {

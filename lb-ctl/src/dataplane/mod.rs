@@ -13,14 +13,17 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lb_common::abi::sieve;
-use lb_common::abi::{
-    AddressFlags, Counter, FlowWord, Owner, Range, ReverseKey, Root, RouteTable, Rule, RuleStats,
-};
-use lb_common::units::MemberId;
-
 use crate::config::model::XdpMode;
-use crate::state::{AccessEntry, FlowKey, MapState, Member, PortPrefix, Reverse, RuleKey};
+use crate::state::{
+    AccessEntry, AnnouncedKey, FlowKey, MapState, Member, NatSource, PortPrefix, Reverse, RuleKey,
+    Translation,
+};
+use lb_common::abi::{
+    AddressFlags, Announced, Counter, FlowWord, Owner, Range, ReverseKey, Root, RouteTable, Rule, RuleStats,
+    sieve,
+};
+use lb_common::tables::Tier;
+use lb_common::units::MemberId;
 
 /// One write. `None` deletes; deleting what is not there is no error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub enum Change {
     /// Some ports of a range.
     Range(PortPrefix<IpAddr>, Option<Range>),
     Address(IpAddr, Option<AddressFlags>),
+    /// A frontend and how it is answered for on a link.
+    Announced(AnnouncedKey, Option<Announced>),
     /// A prefix of an access list and its verdict.
     Access(AccessEntry, Option<u32>),
     /// A ring from its first slot on.
@@ -44,6 +49,8 @@ pub enum Change {
     Reverse(ReverseKey, Option<Reverse>),
     /// Some ports of a range, at members.
     ReverseRange(PortPrefix<u32>, Option<Range>),
+    /// An address of ours that clients' packets may leave from.
+    Source(u32, Option<NatSource>),
     /// The table of routes that is not in force, since before the last [`Dataplane::quiesce`].
     Routes(usize, Box<RouteTable>),
     /// Begins the statistics of a number anew.
@@ -74,6 +81,7 @@ impl fmt::Display for Change {
                 )
             }
             Self::Address(address, _) => write!(f, "address {address}"),
+            Self::Announced(key, _) => write!(f, "answer for {} on interface {}", key.address, key.ifindex),
             Self::Access(entry, _) => {
                 write!(f, "prefix {}/{} of list {}", entry.address, entry.length, entry.list)
             }
@@ -83,6 +91,7 @@ impl fmt::Display for Change {
             Self::Owner(address, _) => write!(f, "owner of {address}"),
             Self::Routes(_, table) => write!(f, "table of {} routes", table.used),
             Self::NewStats(number) => write!(f, "statistics {number}"),
+            Self::Source(index, _) => write!(f, "source address {index}"),
             Self::Reverse(key, _) => {
                 write!(
                     f,
@@ -143,6 +152,8 @@ pub struct Limits {
     pub pending: u32,
     /// Prefixes of access lists.
     pub access: u32,
+    /// Entries of tracked flows, two for each.
+    pub tracked: u32,
 }
 
 impl Default for Limits {
@@ -155,6 +166,7 @@ impl Default for Limits {
             confirmed: 262_144,
             pending: 131_072,
             access: 262_144,
+            tracked: 131_072,
         }
     }
 }
@@ -175,6 +187,14 @@ pub trait Dataplane: Send {
     /// Deletes an exception, unless it has changed since it said `seen`: a new connection between the
     /// same ports may have taken its place.
     fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error>;
+    /// Walks the entries of tracked flows in batches.
+    fn tracked(
+        &self,
+        tier: Tier,
+        visit: &mut dyn FnMut(&FlowKey, FlowWord, &Translation),
+    ) -> Result<(), Error>;
+    /// Deletes such an entry, unless it has changed since it said `seen`.
+    fn untrack(&mut self, tier: Tier, key: &FlowKey, seen: FlowWord) -> Result<(), Error>;
     /// Counters of reasons and events.
     fn counters(&self) -> Result<Counters, Error>;
     /// Counters of one rule by its statistics number.

@@ -9,7 +9,7 @@ use lb_common::units::MemberId;
 
 use crate::compile::Service;
 use crate::config::access::Access;
-use crate::config::model::{Config, Pool, Ports, Rule};
+use crate::config::model::{Announce, Config, Frontend, Pool, Ports, Rule};
 use crate::state::MapState;
 
 /// One line for each thing that changed from one configuration to the next.
@@ -50,13 +50,18 @@ fn compare<T: PartialEq>(
 }
 
 fn frontends(old: Option<&Config>, new: &Config, lines: &mut Vec<String>) {
-    let named = |config: &Config| -> BTreeMap<String, std::net::IpAddr> {
-        config.frontends().iter().map(|frontend| (frontend.name.clone(), frontend.address)).collect()
+    let named = |config: &Config| -> BTreeMap<String, Frontend> {
+        config.frontends().iter().map(|frontend| (frontend.name.clone(), frontend.clone())).collect()
     };
     let (old, new) = (old.map(named).unwrap_or_default(), named(new));
-    let by_name = |map| borrowed(map);
-    compare("frontend", &by_name(&old), &by_name(&new), lines, |before, after| {
-        Some(format!("{before} becomes {after}"))
+    compare("frontend", &borrowed(&old), &borrowed(&new), lines, |before, after| {
+        let moved = before.address != after.address;
+        let moved = moved.then(|| format!("{} becomes {}", before.address, after.address));
+        let told = (before.announce != after.announce).then(|| match after.announce {
+            Announce::Auto => "now announced on its own link".to_owned(),
+            Announce::None => "now routed only".to_owned(),
+        });
+        Some(moved.into_iter().chain(told).collect::<Vec<_>>().join("; "))
     });
 }
 
@@ -242,6 +247,25 @@ rules: [{{ name: http, frontend: web, protocol: tcp, port: 80, pool: web, {rule}
     fn told(before: &str, after: &str) -> Vec<String> {
         let maps = MapState::default();
         between(Some(&with(before)), &maps, &with(after), &maps)
+    }
+
+    #[test]
+    fn a_frontend_says_where_it_is_and_whether_it_is_announced() {
+        let with = |keys: &str| {
+            let text = format!("version: 1\nfrontends: [{{ name: web, {keys} }}]\npools: []\n");
+            config::load(&[Source { name: "lb.yaml".to_owned(), text }]).unwrap()
+        };
+        let told = |before, after| {
+            let maps = MapState::default();
+            between(Some(&with(before)), &maps, &with(after), &maps)
+        };
+        let (here, there) = ("address: 203.0.113.10", "address: 203.0.113.11, announce: none");
+        assert_eq!(told(here, here), [""; 0]);
+        assert_eq!(told(here, there), ["frontend web: 203.0.113.10 becomes 203.0.113.11; now routed only"]);
+        assert_eq!(
+            told("address: 203.0.113.10, announce: none", here),
+            ["frontend web: now announced on its own link"]
+        );
     }
 
     #[test]

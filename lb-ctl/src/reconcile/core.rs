@@ -184,7 +184,7 @@ impl Core {
         }
         for change in &plan.tidy {
             if let Err(error) = self.write(change) {
-                tracing::warn!(%error, "in force, but something old could not be taken out of the maps; tried again later");
+                tracing::warn!(%error, "in force, but what follows could not be done: frontends that are new may not be answered for, or something old is in the maps still; tried again later");
                 break;
             }
         }

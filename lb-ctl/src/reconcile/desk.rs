@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
+use super::announce::{self, Herald};
 use super::core::Core;
 use super::flows::Census;
 use super::rates::Rates;
-use super::{ApplyError, Message, Options, changes, host as facts, nat, routes, status};
+use super::{ApplyError, Message, Options, changes, frontends, host as facts, nat, network, status};
+use crate::announce::Announcer;
 use crate::api::types::{Applied, Status};
-use crate::compile::{Hop, Host};
-use crate::config::model::{Config, Interface, XdpMode};
+use crate::compile::Host;
+use crate::config::model::{Config, XdpMode};
 use crate::dataplane::{self, Attachment, Error};
 use crate::health::{Event as ProbeEvent, Health, Prober};
 use crate::neighbours::{Neighbours, Snapshot};
@@ -25,6 +27,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Beats from one sweep of the exceptions to the next.
 const SWEEP_EVERY: u64 = 10;
 
+/// Others answer within a second, if nothing is wrong with the links.
+const ASKING: Duration = Duration::from_secs(5);
+
 pub(super) struct Desk {
     core: Core,
     prober: Prober,
@@ -32,6 +37,11 @@ pub(super) struct Desk {
     news: watch::Receiver<Arc<Snapshot>>,
     /// The network as the maps have it, which `neighbours` may know better already.
     seen: Arc<Snapshot>,
+    herald: Herald,
+    /// Where the program is attached.
+    attached: BTreeSet<u32>,
+    /// Applies that are in force, while others are being asked about their frontends.
+    waiting: Vec<Waiting>,
     options: Options,
     started: Instant,
     generation: u64,
@@ -41,8 +51,21 @@ pub(super) struct Desk {
     trouble: Option<String>,
 }
 
+/// Who waits for the answer to an apply, and until when.
+struct Waiting {
+    applied: Applied,
+    reply: oneshot::Sender<Result<Applied, ApplyError>>,
+    until: Instant,
+}
+
 impl Desk {
-    pub(super) fn new(core: Core, prober: Prober, neighbours: Neighbours, options: Options) -> Self {
+    pub(super) fn new(
+        core: Core,
+        prober: Prober,
+        neighbours: Neighbours,
+        announcer: Announcer,
+        options: Options,
+    ) -> Self {
         let (news, seen) = (neighbours.subscribe(), neighbours.snapshot());
         let (started, rates) = (Instant::now(), Rates::default());
         let census = Census::default();
@@ -52,6 +75,9 @@ impl Desk {
             neighbours,
             news,
             seen,
+            herald: Herald::new(announcer),
+            attached: BTreeSet::new(),
+            waiting: Vec::new(),
             options,
             started,
             generation: 0,
@@ -77,20 +103,28 @@ impl Desk {
                 },
                 Some(event) = probes.recv() => self.judge(&event),
                 Ok(()) = self.news.changed() => self.heed_network(),
+                () = self.herald.news() => self.heed_others(),
                 _ = beat.tick() => {
                     beats += 1;
                     self.beat(beats);
                 }
             }
+            self.herald.note_held(&self.core.observed().announced);
+            self.answer_applies();
         }
     }
 
     async fn answer(&mut self, message: Message) {
         match message {
             Message::Apply(config, reply) => {
-                let answer = self.apply(*config).await;
-                // Who asked may have gone; the configuration is in force all the same.
-                let _ = reply.send(answer);
+                match self.apply(*config).await {
+                    Ok(applied) => {
+                        let until = Instant::now() + ASKING;
+                        self.waiting.push(Waiting { applied, reply, until });
+                    }
+                    // Who asked may have gone.
+                    Err(error) => drop(reply.send(Err(error))),
+                }
             }
             Message::Status(reply) => {
                 let _ = reply.send(self.status());
@@ -115,30 +149,47 @@ impl Desk {
         let applied = Applied {
             generation: self.generation,
             changes: changes::between(before.0.as_ref(), &before.1, config, self.core.observed()),
-            warnings: self.warnings(config),
+            warnings: Vec::new(),
             microseconds: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
         tracing::info!(generation = applied.generation, changes = applied.changes.len(), "applied");
         Ok(applied)
     }
 
+    /// Answers once it is known whether frontends that are new on their links are nobody else's.
+    fn answer_applies(&mut self) {
+        let (settled, now) = (self.herald.is_settled(), Instant::now());
+        let (done, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|waiting: &Waiting| settled || waiting.until <= now);
+        self.waiting = waiting;
+        for Waiting { mut applied, reply, .. } in done {
+            applied.warnings = self.core.config().map(|config| self.warnings(config)).unwrap_or_default();
+            // Who asked may have gone; the configuration is in force all the same.
+            let _ = reply.send(Ok(applied));
+        }
+    }
+
     /// Attaches, then writes the maps; if either fails, the interfaces are as they were.
     fn put(&mut self, config: Config) -> Result<(), ApplyError> {
         let attached = self.core.dataplane().attached();
         let attached = attached.map_err(|error| ApplyError::Failed(error.to_string()))?;
-        let done = self.attach(&config).and_then(|()| self.core.apply(config, Instant::now()));
+        let done = self.attach(&config).and_then(|()| {
+            self.look_around(Some(&config));
+            self.core.apply(config, Instant::now())
+        });
         if done.is_err() {
             let restored = self.restore(&attached);
             self.note(restored.map_err(|error| error.to_string()));
+            self.look_around(self.core.config().cloned().as_ref());
         }
         done
     }
 
     fn warnings(&self, config: &Config) -> Vec<String> {
-        let attached = self.core.dataplane().attached().unwrap_or_default();
-        let attached: Vec<_> = attached.into_iter().map(|(ifindex, _)| ifindex).collect();
         let mut warnings = config.warnings();
-        warnings.extend(facts::warnings(config, &attached, &self.seen));
+        warnings.extend(facts::warnings(config, &self.attached, &self.seen));
+        warnings.extend(frontends::warnings(config, &self.seen, &self.herald));
         warnings
     }
 
@@ -150,21 +201,29 @@ impl Desk {
         let snapshot = self.neighbours.track(members).await;
         let snapshot =
             snapshot.map_err(|error| ApplyError::Failed(format!("asking the kernel for routes: {error}")))?;
-        self.see(snapshot);
+        self.seen = snapshot;
         Ok(())
     }
 
-    /// Notes what is known of the network now; `true` if the maps have to follow.
-    fn see(&mut self, snapshot: Arc<Snapshot>) -> bool {
-        let news = self.core.set_host(host(&snapshot));
-        self.seen = snapshot;
-        news
+    /// Notes what is known of the network now and means to a configuration; `true` if the maps have to follow.
+    fn look_around(&mut self, config: Option<&Config>) -> bool {
+        match self.core.dataplane().attached() {
+            Ok(attached) => self.attached = attached.into_iter().map(|(ifindex, _)| ifindex).collect(),
+            Err(error) => self.note(Err(error.to_string())),
+        }
+        let claims = config.map(|config| announce::claims(config, &self.seen, &self.attached));
+        let ours = self.seen.links.values().filter_map(|link| link.mac).collect();
+        let held = &self.core.observed().announced;
+        let before = self.herald.conflicts();
+        let free = self.herald.claim(&claims.unwrap_or_default(), ours, held);
+        frontends::log(&before, &self.herald.conflicts(), &self.seen);
+        self.core.set_host(Host { free, ..network::host(&self.seen) })
     }
 
     /// Attaches to every interface that the configuration needs. Those of an earlier one stay: they
     /// may carry what is still to end.
     fn attach(&mut self, config: &Config) -> Result<(), ApplyError> {
-        let wanted = interfaces(config, &self.seen)?;
+        let wanted = network::interfaces(config, &self.seen)?;
         dataplane::attach_all(self.core.dataplane_mut(), &wanted)
             .map_err(|error| ApplyError::Refused(error.to_string()))
     }
@@ -188,6 +247,7 @@ impl Desk {
         for (ifindex, _) in self.core.dataplane().attached().map_err(failed)? {
             self.core.dataplane_mut().detach(ifindex).map_err(failed)?;
         }
+        self.look_around(self.core.config().cloned().as_ref());
         Ok(())
     }
 
@@ -199,15 +259,24 @@ impl Desk {
     }
 
     fn heed_network(&mut self) {
-        let snapshot = Arc::clone(&self.news.borrow_and_update());
-        if !self.see(snapshot) {
+        self.seen = Arc::clone(&self.news.borrow_and_update());
+        let config = self.core.config().cloned();
+        if !self.look_around(config.as_ref()) {
             return;
         }
-        if let Some(config) = self.core.config().cloned() {
+        if let Some(config) = config {
             let attached = self.attach(&config);
             self.note(attached.map_err(|error| error.to_string()));
+            self.look_around(Some(&config));
         }
         self.converge();
+    }
+
+    /// Somebody has been asked, or has said something, about the address of a frontend.
+    fn heed_others(&mut self) {
+        if self.look_around(self.core.config().cloned().as_ref()) {
+            self.converge();
+        }
     }
 
     fn beat(&mut self, beats: u64) {
@@ -252,55 +321,11 @@ impl Desk {
             rates: &self.rates,
             census: self.census,
             snapshot: &self.seen,
+            herald: &self.herald,
+            attached: &self.attached,
             reports: self.prober.snapshot(),
             trouble: self.trouble.as_deref(),
         }
         .status()
     }
-}
-
-fn host(snapshot: &Snapshot) -> Host {
-    let own = snapshot.addresses.iter().map(|own| own.address).collect();
-    let hops = snapshot.next_hops.iter().filter_map(|(&address, hop)| Some((address, hop.as_ref().ok()?)));
-    let next_hops = hops.map(|(address, hop)| {
-        let hop = Hop {
-            ifindex: hop.ifindex,
-            destination: hop.destination_mac,
-            source: hop.source_mac,
-            mtu: hop.mtu,
-        };
-        (address, hop)
-    });
-    Host { own, next_hops: next_hops.collect(), routes: routes::table(&snapshot.routes.v4) }
-}
-
-/// The interfaces that a configuration names, or those that lead to its frontends and members.
-fn interfaces(config: &Config, snapshot: &Snapshot) -> Result<Vec<(u32, XdpMode)>, ApplyError> {
-    if !config.interfaces().is_empty() {
-        return config.interfaces().iter().map(|interface| named(interface, snapshot)).collect();
-    }
-    let frontends: BTreeSet<_> = config.frontends().iter().map(|frontend| frontend.address).collect();
-    let members: BTreeSet<_> =
-        config.pools().iter().flat_map(|pool| &pool.backends).map(|backend| backend.address).collect();
-    let found = snapshot.interfaces_toward(&frontends, &members);
-    Ok(found.into_iter().map(|ifindex| (ifindex, XdpMode::Auto)).collect())
-}
-
-fn named(interface: &Interface, snapshot: &Snapshot) -> Result<(u32, XdpMode), ApplyError> {
-    let link = snapshot.links.values().find(|link| link.name == interface.name);
-    let link = link.ok_or_else(|| {
-        let there: Vec<_> = snapshot.links.values().map(|link| link.name.as_str()).collect();
-        ApplyError::Refused(format!(
-            "interfaces: there is no interface {:?} on this host\n  there are: {}",
-            interface.name,
-            there.join(", ")
-        ))
-    })?;
-    if !link.ethernet {
-        let name = &interface.name;
-        return Err(ApplyError::Refused(format!(
-            "interfaces: {name} is not an Ethernet interface, XDP cannot watch it"
-        )));
-    }
-    Ok((link.ifindex, interface.mode))
 }

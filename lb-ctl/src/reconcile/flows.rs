@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lb_common::abi::FlowWord;
+use lb_common::tables::Tier;
 use lb_common::track;
 use lb_common::units::{MemberId, Port, Target, Tick};
 
+use super::tracks::Tracks;
 use crate::compile::{Ranges, Service};
 use crate::dataplane::{Dataplane, Error, FlowTable};
 use crate::state::{FlowKey, MapState};
@@ -21,6 +23,9 @@ const MARGIN: Duration = Duration::from_mins(1);
 pub(super) struct Census {
     pub(super) confirmed: u64,
     pub(super) pending: u64,
+    /// Tracked flows that are proven, and those that begin.
+    pub(super) tracked: u64,
+    pub(super) opening: u64,
 }
 
 /// How long exceptions live, by the service that they came for.
@@ -60,7 +65,7 @@ impl Lives {
     }
 }
 
-fn now(dataplane: &dyn Dataplane, state: &MapState) -> Result<Tick, Error> {
+pub(super) fn now(dataplane: &dyn Dataplane, state: &MapState) -> Result<Tick, Error> {
     let (jiffies, _) = dataplane.clock()?;
     #[allow(clippy::cast_possible_truncation, reason = "ticks are modular")]
     Ok(Tick::new((jiffies >> state.root.tick_shift) as u32))
@@ -77,6 +82,11 @@ pub(super) fn carried(
             carried.insert(lives.first(key, word.target()));
         }
     })?;
+    for (_, track) in Tracks::read(dataplane, state)?.alive() {
+        if track.from_client {
+            carried.insert(lives.first(&track.key, track.word.target()));
+        }
+    }
     Ok(carried)
 }
 
@@ -87,6 +97,14 @@ pub(super) fn census(dataplane: &dyn Dataplane, state: &MapState) -> Result<Cens
         FlowTable::Confirmed => census.confirmed += 1,
         FlowTable::Pending => census.pending += 1,
     })?;
+    for (tier, track) in Tracks::read(dataplane, state)?.alive() {
+        if track.from_client {
+            match tier {
+                Tier::Tracked => census.tracked += 1,
+                Tier::Opening => census.opening += 1,
+            }
+        }
+    }
     Ok(census)
 }
 
@@ -110,8 +128,8 @@ fn each_alive(
     Ok(())
 }
 
-/// Deletes what is long past its life from `confirmed`, where nothing makes room by itself, and
-/// counts what is alive.
+/// Deletes what is long past its life where nothing makes room by itself, and counts what is alive. A port of ours is
+/// given to another flow only after that.
 pub(super) fn sweep(dataplane: &mut dyn Dataplane, state: &MapState, hz: u32) -> Result<Census, Error> {
     let (lives, now, margin) = (Lives::of(state), now(dataplane, state)?, units::ticks(MARGIN, hz));
     let mut dead = Vec::new();
@@ -122,6 +140,10 @@ pub(super) fn sweep(dataplane: &mut dyn Dataplane, state: &MapState, hz: u32) ->
     })?;
     for (key, word) in dead {
         dataplane.forget(FlowTable::Confirmed, &key, word)?;
+    }
+    let tracks = Tracks::read(dataplane, state)?;
+    for (tier, track) in tracks.dead_for(margin) {
+        dataplane.untrack(tier, &track.key, track.word)?;
     }
     census(dataplane, state)
 }

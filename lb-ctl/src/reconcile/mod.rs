@@ -1,19 +1,24 @@
 //! The only writer of maps. Everybody else sends it messages through a [`Handle`].
 
+mod announce;
 mod changes;
 mod core;
 mod desk;
 mod flows;
+mod frontends;
 mod host;
 mod nat;
+mod network;
 mod rates;
 mod routes;
 mod status;
+mod tracks;
 
 use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::announce::Announcer;
 use crate::api::types::{Applied, Nat, Status};
 use crate::config::model::Config;
 use crate::dataplane::Dataplane;
@@ -100,12 +105,13 @@ pub fn start(
     prober: Prober,
     probe_events: mpsc::Receiver<ProbeEvent>,
     neighbours: Neighbours,
+    announcer: Announcer,
     options: Options,
 ) -> Result<Handle, StartError> {
     let core = Core::new(dataplane)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (messages, inbox) = mpsc::channel(64);
-    let desk = Desk::new(core, prober, neighbours, options);
+    let desk = Desk::new(core, prober, neighbours, announcer, options);
     std::thread::Builder::new()
         .name("reconcile".to_owned())
         .spawn(move || runtime.block_on(desk.run(inbox, probe_events)))?;

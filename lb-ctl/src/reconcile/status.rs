@@ -1,22 +1,26 @@
 //! What there is and how it does, gathered for whoever asks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use lb_common::reason::{Event, Reason};
 use lb_common::units::MemberId;
 
+use super::announce::Herald;
 use super::core::{Core, in_force};
 use super::flows::Census;
+use super::frontends::{self, Surroundings};
 use super::rates::Rates;
 use super::{Options, host, nat};
-use crate::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Transition};
-use crate::compile::{self, Accepting, Service};
+use crate::api::types::{Exceptions, Interface, Member, Packets, Rule, Status, Tracked, Transition};
+use crate::compile::{self, Accepting, Service, tracking};
 use crate::config::access::Access;
-use crate::config::model::{self, Config};
+use crate::config::model::{self, Config, Prefix};
 use crate::dataplane::{Attachment, Counters};
 use crate::health::{Health, ProbeKey, Report};
 use crate::neighbours::Snapshot;
+use crate::state;
 
 /// Where a status is made from.
 pub(super) struct Sources<'a> {
@@ -27,6 +31,8 @@ pub(super) struct Sources<'a> {
     pub(super) rates: &'a Rates,
     pub(super) census: Census,
     pub(super) snapshot: &'a Snapshot,
+    pub(super) herald: &'a Herald,
+    pub(super) attached: &'a BTreeSet<u32>,
     pub(super) reports: Vec<(ProbeKey, Report)>,
     pub(super) trouble: Option<&'a str>,
 }
@@ -40,14 +46,16 @@ impl Sources<'_> {
         });
         let interfaces = self.interfaces(&mut warnings);
         let (mut rules, mut nat_rules, mut members) = (Vec::new(), Vec::new(), Vec::new());
+        let mut frontends = Vec::new();
         match self.core.config() {
             Some(config) => {
                 rules = self.rules(config, &mut warnings);
                 nat_rules = nat::rules(config, self.core, self.rates, &mut warnings);
                 members = self.members(config);
                 warnings.extend(config.warnings());
-                let attached: Vec<_> = interfaces.iter().map(|interface| interface.ifindex).collect();
-                warnings.extend(host::warnings(config, &attached, self.snapshot));
+                warnings.extend(host::warnings(config, self.attached, self.snapshot));
+                warnings.extend(frontends::warnings(config, self.snapshot, self.herald));
+                frontends = frontends::all(config, self.surroundings());
             }
             None => warnings.push("no configuration has been applied yet: lbctl apply -f lb.yaml".to_owned()),
         }
@@ -57,14 +65,21 @@ impl Sources<'_> {
             generation: self.generation,
             uptime_seconds: self.uptime.as_secs(),
             interfaces,
+            frontends,
             rules,
             nat_rules,
             members,
             exceptions: self.exceptions(),
+            tracked: self.tracked(),
             reasons: reasons(&counters),
             events: events(&counters),
             warnings,
         }
+    }
+
+    fn surroundings(&self) -> Surroundings<'_> {
+        let (snapshot, attached) = (self.snapshot, self.attached);
+        Surroundings { snapshot, attached, herald: self.herald, maps: self.core.observed() }
     }
 
     fn interfaces(&self, warnings: &mut Vec<String>) -> Vec<Interface> {
@@ -98,10 +113,18 @@ impl Sources<'_> {
         }
     }
 
+    fn tracked(&self) -> Tracked {
+        Tracked {
+            flows: self.census.tracked,
+            room: u64::from(self.core.dataplane().limits().tracked) / 2,
+            opening: self.census.opening,
+        }
+    }
+
     fn rules(&self, config: &Config, warnings: &mut Vec<String>) -> Vec<Rule> {
         let in_force = in_force(self.core.observed());
         let mut rules = Vec::new();
-        for rule in config.rules() {
+        for (rule, tracks) in config.rules().iter().zip(tracking::of_rules(config)) {
             let services: Vec<Service> = Service::of_rule(config, rule).collect();
             let number =
                 services.iter().find_map(|service| in_force.get(service)).map_or(0, |rule| rule.stats);
@@ -119,6 +142,7 @@ impl Sources<'_> {
                 pool: config.pool_of(rule).name.clone(),
                 backend_ports: rule.backend_ports().to_string(),
                 distribution: rule.distribution.to_string(),
+                tracking: tracks.map(|why| why.in_words(config).to_string()),
                 access: access(&rule.access).to_owned(),
                 members: accepting.len(),
                 accepting: accepting.iter().filter(|state| state.yes()).count(),
@@ -176,6 +200,7 @@ impl Sources<'_> {
             (member.address, member.forwarding) == (backend.address, pool.forwarding as u8)
         });
         let label = known.map_or(MemberId::NONE, |(&label, _)| label);
+        let (hides, sources) = known.map_or_else(Default::default, |(_, member)| self.hidden_clients(member));
         let unknown = report.is_some_and(|report| report.health == Health::Unknown);
         let state = match (accepting.yes(), unknown && accepting == Accepting::ProbeDown) {
             (true, _) => "up",
@@ -193,10 +218,32 @@ impl Sources<'_> {
             since_seconds: report.and_then(|report| Some(report.since.elapsed().ok()?.as_secs())),
             opened: self.core.dataplane().member_opened(label).unwrap_or(0),
             next_hop: self.next_hop(backend.address),
+            forwarding: pool.forwarding_word().to_owned(),
+            hides,
+            sources,
         }
     }
 
-    fn next_hop(&self, address: std::net::IpAddr) -> String {
+    /// Clients that a member does not see, and the addresses that it sees instead.
+    fn hidden_clients(&self, member: &state::Member) -> (Option<String>, Vec<IpAddr>) {
+        let maps = self.core.observed();
+        let first = u32::from(member.sources);
+        let run = maps.sources.get(&first).map_or(0, |source| u32::from(source.run));
+        let sources = maps.sources.range(first..first + run).map(|(_, source)| source.address).collect();
+        let bits = match member.apart {
+            IpAddr::V4(bits) => bits.to_bits().leading_ones(),
+            IpAddr::V6(bits) => bits.to_bits().leading_ones(),
+        };
+        let network = Prefix { address: member.address, length: u8::try_from(bits).unwrap_or(u8::MAX) };
+        let hides = match (first, network.length) {
+            (0, _) => None,
+            (_, 0) => Some("all".to_owned()),
+            (_, length) => Some(format!("{}/{length}", network.network())),
+        };
+        (hides, sources)
+    }
+
+    fn next_hop(&self, address: IpAddr) -> String {
         match self.snapshot.next_hops.get(&address) {
             Some(Ok(hop)) => {
                 let mac: Vec<_> = hop.destination_mac.iter().map(|byte| format!("{byte:02x}")).collect();

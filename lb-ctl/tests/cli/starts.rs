@@ -6,8 +6,8 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::support::{GOOD, Scratch, err, lbctl, out, run};
 
-const RIGHTS: &str = "may not work on XDP programs here: missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON\n  \
-    run it as root, or give it CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (systemd: AmbientCapabilities=)\n";
+const RIGHTS: &str = "may not work on XDP programs here: missing CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON\n  \
+    run it as root, or give it CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON (systemd: AmbientCapabilities=)\n";
 
 /// `serve` with everything below the folder; as somebody without rights it never comes further
 /// than saying so, which is right as well.

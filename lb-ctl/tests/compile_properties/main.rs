@@ -5,19 +5,19 @@
 mod files;
 mod packets;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use lb_common::abi::Root;
+use lb_common::abi::{Announced, Root};
 use lb_ctl::compile::{Host, Input, Refusal, Service, compile};
 use lb_ctl::config::Config;
 use lb_ctl::dataplane::{Change, Limits};
 use lb_ctl::health::ProbeKey;
 use lb_ctl::plan::{self, plan};
-use lb_ctl::state::MapState;
+use lb_ctl::state::{AnnouncedKey, MapState};
 use proptest::prelude::*;
 
-use files::File;
+use files::{FRONTENDS, File};
 use packets::Packets;
 
 fn empty() -> MapState {
@@ -30,13 +30,21 @@ fn compiled(file: &File, observed: &MapState, settled: &BTreeSet<Service>) -> Re
     compile(&Input {
         config: &config,
         healthy: &healthy(&config, file),
-        host: &Host { own: [[10, 0, 1, 254].into()].into(), ..Host::default() },
+        host: &Host { own: [[10, 0, 1, 254].into()].into(), free: free(), ..Host::default() },
         observed,
         carried: &BTreeSet::new(),
         settled,
         hz: 1000,
         limits: Limits::default(),
     })
+}
+
+/// Two links whose networks have all frontends.
+fn free() -> BTreeMap<AnnouncedKey, Announced> {
+    let keys = FRONTENDS.flat_map(|frontend| {
+        [1, 2].map(|ifindex| AnnouncedKey { ifindex, address: [203, 0, 113, frontend].into() })
+    });
+    keys.map(|key| (key, Announced::at([2, 0, 0, 0, 0, 1]))).collect()
 }
 
 fn healthy(config: &Config, file: &File) -> HashMap<ProbeKey, bool> {
@@ -97,7 +105,8 @@ proptest! {
         }
     }
 
-    /// After any number of steps of a plan, a packet meets the old state or the new one.
+    /// After any number of steps of a plan, a packet meets the old state or the new one, and who asks for
+    /// a frontend is answered only if there are rules to serve him.
     #[test]
     fn no_packet_meets_a_mixture(steps in prop::collection::vec((files::file(), any::<bool>()), 2..5)) {
         let mut maps = empty();
@@ -111,6 +120,7 @@ proptest! {
             for (number, change) in plan.until_effective.iter().chain(&plan.tidy).enumerate() {
                 walk.apply(change);
                 let now = packets.run(&mut walk);
+                prop_assert_eq!(walk.empty_promises(), [] as [IpAddr; 0]);
                 packets.check(&now, &old, &new, &format!("after step {} ({})", number + 1, change));
             }
             maps = after(&maps, &wanted);

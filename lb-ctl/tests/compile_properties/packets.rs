@@ -45,6 +45,7 @@ impl Walk {
             Change::Root(_)
             | Change::Rule(..)
             | Change::Address(..)
+            | Change::Announced(..)
             | Change::Access(..)
             | Change::Health(..)
             | Change::Member(..)
@@ -52,6 +53,7 @@ impl Walk {
             | Change::Reverse(..)
             | Change::Range(..)
             | Change::ReverseRange(..)
+            | Change::Source(..)
             | Change::Routes(..) => {
                 plan::apply(&mut self.maps, change);
                 self.copy();
@@ -60,16 +62,23 @@ impl Walk {
     }
 
     fn copy(&mut self) {
-        let FamilyState { rules, ranges, addresses, access, members, owners, reverse } =
+        let FamilyState { rules, ranges, addresses, announced, access, members, owners, reverse, sources } =
             self.maps.of_family();
         let v4 = &mut self.memory.v4;
-        (v4.rules, v4.addresses, v4.access) = (rules, addresses, access);
-        (v4.members, v4.owners, v4.reverse) = (members, owners, reverse);
+        (v4.rules, v4.addresses, v4.announced, v4.access) = (rules, addresses, announced, access);
+        (v4.members, v4.owners, v4.reverse, v4.sources) = (members, owners, reverse, sources);
         v4.compiled = self.maps.routes;
         v4.ranges = prefixes(&ranges);
         self.memory.reverse_ranges = prefixes(&self.maps.reverse_ranges);
         self.memory.root = self.maps.root;
         self.memory.health.clone_from(&self.maps.health);
+    }
+
+    /// Frontends that are answered for although no rule is in force.
+    pub(crate) fn empty_promises(&self) -> Vec<IpAddr> {
+        let rules: BTreeSet<_> = self.maps.rules_in_force().map(|(key, _)| key.address).collect();
+        let answered = self.maps.announced.keys().map(|key| key.address);
+        answered.filter(|address| !rules.contains(address)).collect()
     }
 
     /// What becomes of a packet that no exception is known of.

@@ -67,6 +67,10 @@ pub(crate) fn dump(state: &MapState) -> String {
     for (address, flags) in &state.addresses {
         line(&mut text, format_args!("address  {address} is {}", kind(*flags)));
     }
+    for (key, at) in &state.announced {
+        let at = at.hardware.map(|byte| format!("{byte:02x}")).join(":");
+        line(&mut text, format_args!("answer   for {} on interface {}: {at}", key.address, key.ifindex));
+    }
     text
 }
 

@@ -14,14 +14,14 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use lb_common::abi::Root;
+use lb_common::abi::{Announced, Root};
 use lb_common::units::{MemberId, Port, Target};
 use lb_ctl::compile::{Hop, Host, Input, Refusal, Service, compile};
 use lb_ctl::config::{self, Config, Source};
 use lb_ctl::dataplane::Limits;
 use lb_ctl::health::ProbeKey;
 use lb_ctl::plan::{self, plan};
-use lb_ctl::state::MapState;
+use lb_ctl::state::{AnnouncedKey, MapState};
 
 const BASE: &str = include_str!("base.yaml");
 const WEB: &str = "203.0.113.10:80";
@@ -189,6 +189,31 @@ const WITHOUT_SECOND: (&str, &str) = ("      - { name: web-2, address: 10.0.1.12
 #[test]
 fn first_apply() {
     Story::new("first_apply").then("the base configuration").then("again: nothing to do").end();
+}
+
+#[test]
+fn frontends_on_their_own_link() {
+    let address: IpAddr = "203.0.113.10".parse().unwrap();
+    let free = |hardware| {
+        let (near, far) = (AnnouncedKey { ifindex: 3, address }, AnnouncedKey { ifindex: 7, address });
+        BTreeMap::from([(near, Announced::at(hardware)), (far, Announced::at([2, 0, 0, 0, 7, 1]))])
+    };
+    let quiet = ("address: 203.0.113.10 }", "address: 203.0.113.10, announce: none }");
+    let mut story = Story::new("announced");
+    story.host.free = free([2, 0, 0, 0, 3, 1]);
+    story.then("who asks on one of two links is answered as soon as there are rules");
+    story.host.free = free([2, 0, 0, 0, 3, 9]);
+    story.then("another card");
+    story.config(&[quiet]).then("routed from now on");
+    story.config(&[]).then("and found again");
+    story.host.free.remove(&AnnouncedKey { ifindex: 7, address });
+    story.then("somebody else has it on one link");
+    story.host.own.insert(address);
+    story.then("it is the host's own: the kernel answers");
+    story.host.own.remove(&address);
+    story.then("not its own any more");
+    story.config = load(&format!("{}rules: []\n", BASE.split_once("rules:").unwrap().0));
+    story.then("its last rule goes: first nobody is answered any more").end();
 }
 
 #[test]

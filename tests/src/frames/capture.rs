@@ -39,7 +39,7 @@ impl Captured {
     }
 }
 
-/// A running capture of IPv4 frames.
+/// A running capture of frames of one kind.
 pub struct Capture {
     stop: Arc<AtomicBool>,
     frames: Arc<Mutex<Vec<Captured>>>,
@@ -47,13 +47,24 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Keeps what `wanted` says of those that `interface` in `netns` receives from now on.
+    /// Keeps what `wanted` says of the IPv4 frames that `interface` in `netns` receives from now on.
     pub fn start(
         netns: &NetNs,
         interface: &str,
         wanted: impl Fn(&[u8]) -> bool + Send + 'static,
     ) -> Result<Self> {
-        let socket = PacketSocket::receiving(netns, interface)?;
+        const IPV4: u16 = 0x0800;
+        Self::of(IPV4, netns, interface, wanted)
+    }
+
+    /// The same of frames with another `EtherType`.
+    pub fn of(
+        ethertype: u16,
+        netns: &NetNs,
+        interface: &str,
+        wanted: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> Result<Self> {
+        let socket = PacketSocket::receiving(netns, interface, ethertype)?;
         let (stop, frames) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let (stopped, kept) = (stop.clone(), frames.clone());
         let thread = thread::spawn(move || {

@@ -30,9 +30,8 @@ impl PacketSocket {
     }
 
     /// A socket that receives what `interface` receives, each frame behind a [`super::capture::VNET_HEADER_LEN`] header.
-    pub(super) fn receiving(netns: &NetNs, interface: &str) -> Result<Self> {
-        const ETH_P_IP: u16 = 0x0800;
-        let socket = Self::open(netns, interface, ETH_P_IP)?;
+    pub(super) fn receiving(netns: &NetNs, interface: &str, ethertype: u16) -> Result<Self> {
+        let socket = Self::open(netns, interface, ethertype)?;
         socket.switch_on(libc::PACKET_VNET_HDR)?;
         socket.switch_on(libc::PACKET_IGNORE_OUTGOING)?;
         setsockopt(&socket.0, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lb_common::abi::FlowWord;
 use lb_common::testkit::Frame;
-use lb_ctl::state::{FlowKey, MapState};
+use lb_ctl::state::{FlowKey, MapState, Translation};
 
 use super::expect::{Expect, Seen};
 use super::world::{CLIENT_LINK, Family, World};
@@ -16,6 +16,8 @@ pub(crate) struct Case {
     pub(crate) steps: Vec<Step>,
     /// Flows in `confirmed` and in `pending` at the end, where the row says so.
     holds: Option<(usize, usize)>,
+    /// Entries of tracked flows that are proven, and of those that begin, likewise.
+    tracks: Option<(usize, usize)>,
     families: &'static [Family],
 }
 
@@ -33,7 +35,14 @@ pub(crate) enum Step {
 
 /// Begins a row of the table.
 pub(crate) fn case(sentence: &'static str, world: World) -> Case {
-    Case { sentence, world, steps: Vec::new(), holds: None, families: &[Family::V4, Family::V6] }
+    Case {
+        sentence,
+        world,
+        steps: Vec::new(),
+        holds: None,
+        tracks: None,
+        families: &[Family::V4, Family::V6],
+    }
 }
 
 impl Case {
@@ -81,6 +90,12 @@ impl Case {
         self
     }
 
+    /// So many entries are in `tracked` and in `opening` in the end.
+    pub(crate) fn tracks(mut self, tracked: usize, opening: usize) -> Self {
+        self.tracks = Some((tracked, opening));
+        self
+    }
+
     fn packet(mut self, frame: Frame, ingress: u32, expect: Expect) -> Self {
         self.steps.push(Step::Packet { frame: Box::new(frame), ingress, expect: Box::new(expect) });
         self
@@ -94,11 +109,16 @@ impl Case {
     }
 }
 
-/// What packets write: both flow tables and the marks.
+/// One direction of a tracked flow.
+pub(crate) type Track = (FlowWord, u32, Translation);
+
+/// What packets write: all tables of flows, and the marks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct FlowTables {
     pub(crate) confirmed: BTreeMap<FlowKey, (FlowWord, u32)>,
     pub(crate) pending: BTreeMap<FlowKey, (FlowWord, u32)>,
+    pub(crate) opening: BTreeMap<FlowKey, Track>,
+    pub(crate) tracked: BTreeMap<FlowKey, Track>,
     pub(crate) marks: BTreeMap<u32, u16>,
 }
 
@@ -125,7 +145,7 @@ pub(crate) fn run(case: &Case, family: Family, executor: &mut dyn Executor) -> R
             Step::Packet { frame, ingress, expect } => {
                 number += 1;
                 let seen = executor.run(&of(family, (**frame).clone()).bytes(), *ingress);
-                let expected = expect.seen(frame, *ingress, family);
+                let expected = expect.seen(frame, family);
                 if seen != expected {
                     return Err(format!(
                         "{} ({family:?})\n  packet {number}\n  expected {expected}\n  seen     {seen}",
@@ -137,6 +157,13 @@ pub(crate) fn run(case: &Case, family: Family, executor: &mut dyn Executor) -> R
     }
     let flows = executor.flows();
     let held = (flows.confirmed.len(), flows.pending.len());
+    let tracked = (flows.tracked.len(), flows.opening.len());
+    if let Some(expected) = case.tracks.filter(|expected| *expected != tracked) {
+        return Err(format!(
+            "{} ({family:?})\n  tracked at the end: expected {expected:?}, seen {tracked:?}",
+            case.sentence
+        ));
+    }
     match case.holds {
         Some(expected) if held != expected => Err(format!(
             "{} ({family:?})\n  flows at the end: expected {expected:?}, seen {held:?}",

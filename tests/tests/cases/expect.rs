@@ -8,15 +8,13 @@ use lb_common::reason::{Action, Event, Reason};
 use lb_common::testkit::Frame;
 
 use super::case::of;
-use super::world::{CLIENT_LINK, Family, Service, WEB, member, member_socket};
+use super::world::{CLIENT_LINK, Family, SENDER, Service, US, WEB, member, member_socket};
 
 /// What the driver is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Drop,
     Pass,
-    /// Back out of the interface that it came in by.
-    Transmit,
     Redirect,
 }
 
@@ -49,6 +47,8 @@ pub(crate) struct Expect {
     events: Vec<Event>,
     port: u16,
     address: Option<&'static str>,
+    /// The other end, where it changes, too: the source that a member sees, or the client that a reply is for.
+    other: Option<&'static str>,
     /// The reply goes by the gateway on this member's link, rather than straight to the client.
     gateway: Option<u16>,
     /// Leaves in place of what came in, but for the link and a hop.
@@ -99,6 +99,11 @@ pub(crate) fn answered(reason: Reason, answer: Frame) -> Expect {
     Expect { instead: Some(Box::new(answer)), ..Expect::new(reason, End::Sender) }
 }
 
+/// Answered by exactly this frame.
+pub(crate) fn answered_by(reason: Reason, answer: Frame) -> Expect {
+    Expect { instead: Some(Box::new(answer)), ..Expect::new(reason, End::Untouched) }
+}
+
 /// An ICMP error for a member, and what becomes of it.
 pub(crate) fn error_to_member(label: u16, error: Frame) -> Expect {
     Expect { instead: Some(Box::new(error)), ..Expect::new(Reason::ErrorToMember, End::Member(label)) }
@@ -124,9 +129,16 @@ impl Expect {
             events: Vec::new(),
             port: WEB.port,
             address: None,
+            other: None,
             gateway: None,
             instead: None,
         }
+    }
+
+    /// Also from another source, or to another destination.
+    pub(crate) fn with_other(mut self, socket: &'static str) -> Self {
+        self.other = Some(socket);
+        self
     }
 
     /// Of another service than web.
@@ -175,7 +187,7 @@ impl Expect {
     }
 
     /// All of it, for this frame.
-    pub(crate) fn seen(&self, input: &Frame, ingress: u32, family: Family) -> Seen {
+    pub(crate) fn seen(&self, input: &Frame, family: Family) -> Seen {
         let bytes = of(family, input.clone()).bytes();
         let counter = Counter { packets: 1, bytes: bytes.len() as u64 };
         let mut events = BTreeMap::new();
@@ -199,7 +211,7 @@ impl Expect {
         }
         let rules = [(self.service.stats, stats)].into_iter().filter(|(_, s)| *s != RuleStats::default());
         Seen {
-            verdict: self.verdict(ingress),
+            verdict: self.verdict(),
             reasons: BTreeMap::from([(self.reason, counter)]),
             events,
             rules: rules.collect(),
@@ -208,11 +220,10 @@ impl Expect {
         }
     }
 
-    fn verdict(&self, ingress: u32) -> Verdict {
+    fn verdict(&self) -> Verdict {
         match self.reason.action() {
             Action::Drop => Verdict::Drop,
             Action::Pass => Verdict::Pass,
-            Action::Forward if self.egress() == ingress => Verdict::Transmit,
             Action::Forward | Action::Answer => Verdict::Redirect,
         }
     }
@@ -225,8 +236,6 @@ impl Expect {
     }
 
     fn output(&self, input: &Frame) -> Frame {
-        const US: [u8; 6] = [2, 0, 0, 0, 0, 1];
-        const SENDER: [u8; 6] = [2, 0, 0, 0, 0, 2];
         let frame = self.instead.as_deref().unwrap_or(input).clone();
         let rewritten = match self.end {
             End::Untouched => return frame,
@@ -237,6 +246,11 @@ impl Expect {
                 None => frame.to(&member_socket(label, self.port)),
             },
             End::Client => frame.from(self.service.frontend),
+        };
+        let rewritten = match (self.other, self.end) {
+            (Some(source), End::Member(_)) => rewritten.from(source),
+            (Some(client), End::Client) => rewritten.to(client),
+            (Some(_) | None, _) => rewritten,
         };
         if self.reason.action() != Action::Forward {
             // The kernel routes it, and counts the hop.

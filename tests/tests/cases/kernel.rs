@@ -3,7 +3,6 @@
 //! Each case begins with its world in the maps, and nothing else. The thread must be in the lab's balancer, so
 //! that the routes are those that [`super::native`] knows.
 
-pub(crate) mod network;
 mod wide;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,30 +11,30 @@ use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie};
 use aya::programs::{ProgramInfo, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_common::abi::{
-    AccessKey, Counter, FlowKey, FlowWord, IcmpState, MARKS_PER_WORD, Member, RuleStats, SLOTS_PER_WORD, map,
+    AccessKey, Counter, FlowKey, IcmpState, MARKS_PER_WORD, Member, NatSource, RuleStats, SLOTS_PER_WORD, map,
 };
 use lb_common::reason::{Event, Reason};
-use lb_common::units::{Addr, Addr6, MemberId, Tick};
-use lb_ctl::state::{self, FamilyState, MapState, Stored};
+use lb_common::units::{Addr, Addr6, MemberId};
+use lb_ctl::state::{FamilyState, MapState, Stored};
 
 use super::case::{Executor, FlowTables};
 use super::expect::{Seen, Verdict};
 use super::world::{MEMBERS, SERVICES, World};
 
 const PROGRAM: &str = "lb_ingress";
+/// Places of source addresses that worlds have.
+const SOURCES: u32 = 8;
 const BPF_MAP_TYPE_HASH: u32 = 1;
 const BPF_MAP_TYPE_LRU_HASH: u32 = 9;
 
 /// A type of `lb_common::abi` as a map holds it.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Wire<T>(T);
+pub(super) struct Wire<T>(pub(super) T);
 
 // SAFETY: used with the types of `lb_common::abi` and with integers only; both are `repr(C)` or
 // `repr(transparent)`, without padding, and any bytes are a value of them.
 unsafe impl<T: Copy + 'static> Pod for Wire<T> {}
-
-type Flows = BTreeMap<state::FlowKey, (FlowWord, u32)>;
 
 /// The maps of a family.
 #[derive(Clone, Copy)]
@@ -43,29 +42,35 @@ struct Names {
     rules: &'static str,
     ranges: &'static str,
     addresses: &'static str,
+    announced: &'static str,
     access: &'static str,
     members: &'static str,
     owners: &'static str,
     reverse: &'static str,
+    sources: &'static str,
 }
 
 const V4: Names = Names {
     rules: map::RULES,
     ranges: map::RANGES,
     addresses: map::ADDRESSES,
+    announced: map::ANNOUNCED,
     access: map::ACCESS,
     members: map::MEMBERS,
     owners: map::OWNERS,
     reverse: map::REVERSE,
+    sources: map::SOURCES,
 };
 const V6: Names = Names {
     rules: map::RULES6,
     ranges: map::RANGES6,
     addresses: map::ADDRESSES6,
+    announced: map::ANNOUNCED6,
     access: map::ACCESS6,
     members: map::MEMBERS6,
     owners: map::OWNERS6,
     reverse: map::REVERSE6,
+    sources: map::SOURCES6,
 };
 
 pub(crate) struct Kernel {
@@ -150,10 +155,7 @@ impl Kernel {
         for (bucket, mark) in world.marks() {
             self.set_mark(bucket, mark);
         }
-        self.write_hash(map::CONFIRMED, &raw::<Addr>(&world.confirmed));
-        self.write_hash(map::PENDING, &raw::<Addr>(&world.pending));
-        self.write_hash(map::CONFIRMED6, &raw::<Addr6>(&world.confirmed));
-        self.write_hash(map::PENDING6, &raw::<Addr6>(&world.pending));
+        self.begin_flows(world);
         self.forget_fragments();
         let icmp = IcmpState { answers: world.answers, ..IcmpState::default() };
         let mut states: PerCpuArray<_, Wire<IcmpState>> =
@@ -179,7 +181,7 @@ impl Kernel {
         self.ebpf.map_mut(name).unwrap().try_into().unwrap()
     }
 
-    fn hash<K: Copy + 'static, V: Copy + 'static>(
+    pub(super) fn hash<K: Copy + 'static, V: Copy + 'static>(
         &mut self,
         name: &str,
     ) -> HashMap<&mut MapData, Wire<K>, Wire<V>> {
@@ -187,7 +189,11 @@ impl Kernel {
     }
 
     /// Makes a hash map hold exactly this.
-    fn write_hash<K: Copy + Ord + 'static, V: Copy + 'static>(&mut self, name: &str, new: &BTreeMap<K, V>) {
+    pub(super) fn write_hash<K: Copy + Ord + 'static, V: Copy + 'static>(
+        &mut self,
+        name: &str,
+        new: &BTreeMap<K, V>,
+    ) {
         let mut hash = self.hash::<K, V>(name);
         let stale: Vec<_> = hash.keys().map(Result::unwrap).filter(|key| !new.contains_key(&key.0)).collect();
         for key in stale {
@@ -198,18 +204,13 @@ impl Kernel {
         }
     }
 
-    fn table<A: Stored>(&mut self, name: &str) -> BTreeMap<FlowKey<A>, (FlowWord, u32)> {
-        let table = self.hash::<FlowKey<A>, [u64; 2]>(name);
-        let entries = table.iter().map(Result::unwrap);
-        entries.map(|(key, Wire([word, seq]))| (key.0, (FlowWord(word), seq.try_into().unwrap()))).collect()
-    }
-
     fn write_family<A: Stored>(&mut self, state: &MapState, names: Names) {
-        let FamilyState { rules, ranges, addresses, access, members, owners, reverse } =
+        let FamilyState { rules, ranges, addresses, announced, access, members, owners, reverse, sources } =
             state.of_family::<A>();
         self.write_hash(names.rules, &rules);
         self.write_ranges(names.ranges, &ranges);
         self.write_hash(names.addresses, &addresses);
+        self.write_hash(names.announced, &announced);
         self.write_hash(names.owners, &owners);
         self.write_hash(names.reverse, &reverse);
         let labels: BTreeSet<_> =
@@ -217,6 +218,10 @@ impl Kernel {
         for label in labels {
             let member: Member<A> = members.get(&label).copied().unwrap_or_default();
             self.array(names.members).set(label.0.into(), Wire(member), 0).unwrap();
+        }
+        for index in 0..SOURCES {
+            let source: NatSource<A> = sources.get(&index).copied().unwrap_or_default();
+            self.array(names.sources).set(index, Wire(source), 0).unwrap();
         }
         let mut trie: LpmTrie<_, Wire<AccessKey<A>>, u32> =
             self.ebpf.map_mut(names.access).unwrap().try_into().unwrap();
@@ -227,16 +232,6 @@ impl Kernel {
         for (list, address, length, verdict) in access {
             let key = AccessKey { list: list.to_be_bytes(), address };
             trie.insert(&lpm_trie::Key::new(32 + u32::from(length), Wire(key)), verdict, 0).unwrap();
-        }
-    }
-
-    fn age<A: Stored>(&mut self, names: [&str; 2], ticks: u32) {
-        for name in names {
-            let mut flows = of_any_family(self.table::<A>(name));
-            for (word, _) in flows.values_mut() {
-                *word = word.at(Tick::new(word.tick().get().wrapping_sub(ticks)));
-            }
-            self.write_hash(name, &raw::<A>(&flows));
         }
     }
 
@@ -258,18 +253,6 @@ impl Kernel {
     fn per_cpu<T: Copy + 'static>(&self, name: &str) -> PerCpuArray<&MapData, Wire<T>> {
         self.ebpf.map(name).unwrap().try_into().unwrap()
     }
-}
-
-/// The flows of a family as its table holds them.
-fn raw<A: Stored>(flows: &Flows) -> BTreeMap<FlowKey<A>, [u64; 2]> {
-    let entry = |(key, (word, seq)): (&state::FlowKey, &(FlowWord, u32))| {
-        Some((key.between(A::of(key.peer)?, A::of(key.local)?), [word.0, u64::from(*seq)]))
-    };
-    flows.iter().filter_map(entry).collect()
-}
-
-fn of_any_family<A: Stored>(flows: BTreeMap<FlowKey<A>, (FlowWord, u32)>) -> Flows {
-    flows.into_iter().map(|(key, flow)| (key.between(key.peer.ip(), key.local.ip()), flow)).collect()
 }
 
 fn sum<T: Copy + 'static>(
@@ -365,7 +348,6 @@ impl Executor for Kernel {
             verdict: match result.return_value {
                 1 => Verdict::Drop,
                 2 => Verdict::Pass,
-                3 => Verdict::Transmit,
                 4 => Verdict::Redirect,
                 other => panic!("XDP action {other}"),
             },
@@ -378,20 +360,14 @@ impl Executor for Kernel {
     }
 
     fn wait(&mut self, ticks: u32) {
-        self.age::<Addr>([map::CONFIRMED, map::PENDING], ticks);
-        self.age::<Addr6>([map::CONFIRMED6, map::PENDING6], ticks);
+        self.age_flows(ticks);
         self.age_fragments(ticks);
     }
 
     fn flows(&mut self) -> FlowTables {
         let marks = self.marks();
         self.marked = Some(marks.clone());
-        let mut tables = FlowTables { marks, ..FlowTables::default() };
-        tables.confirmed.extend(of_any_family(self.table::<Addr>(map::CONFIRMED)));
-        tables.confirmed.extend(of_any_family(self.table::<Addr6>(map::CONFIRMED6)));
-        tables.pending.extend(of_any_family(self.table::<Addr>(map::PENDING)));
-        tables.pending.extend(of_any_family(self.table::<Addr6>(map::PENDING6)));
-        tables
+        FlowTables { marks, ..self.read_flows() }
     }
 }
 

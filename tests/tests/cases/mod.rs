@@ -12,7 +12,11 @@ pub(crate) mod expect;
 pub(crate) mod family;
 #[cfg(feature = "privileged")]
 pub(crate) mod kernel;
+#[cfg(feature = "privileged")]
+mod kernel_flows;
 pub(crate) mod native;
+#[cfg(feature = "privileged")]
+pub(crate) mod surroundings;
 pub(crate) mod table;
 pub(crate) mod wide;
 pub(crate) mod world;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::abi::{Counter, FlowEntry, FlowWord, FragmentWord, IcmpState, Range, RangeKey, RuleStats};
+use lb_common::abi::{
+    Counter, FlowEntry, FlowWord, FragmentWord, IcmpState, Range, RangeKey, RuleStats, TrackEntry,
+};
 use lb_common::outcome::{Account, Direction, NextHop};
 use lb_common::pipeline;
 use lb_common::reason::{Action, Event};
@@ -12,9 +14,11 @@ use lb_common::testkit::{Bytes, FamilyMemory, Flows, Memory, WhenFull};
 use lb_common::units::{MemberId, Tick};
 use lb_ctl::state::{FamilyState, FlowKey, MapState, PortPrefix, Stored};
 
-use super::case::{Executor, FlowTables};
+use super::case::{Executor, FlowTables, Track};
 use super::expect::{Seen, Verdict};
-use super::world::{CLIENT_LINK, MEMBERS, MTU, NARROW, NARROW_MTU, World, address, member, member_socket};
+use super::world::{
+    CLIENT_LINK, MEMBERS, MTU, NARROW, NARROW_MTU, NEIGHBOUR, World, address, member, member_socket,
+};
 
 /// Some moment: the worlds' clocks stand still.
 const JIFFIES: u64 = 0x1_2345_6789;
@@ -61,6 +65,7 @@ fn family<A: Stored>(world: &World) -> FamilyMemory<A> {
     }
     route("198.51.100.77:0", Route::Kernel);
     route("10.0.3.99:0", Route::Kernel);
+    route(NEIGHBOUR, Route::Hop(next_hop(1)));
     route("192.0.2.200:0", Route::Unreachable);
     for (_, host) in NARROW {
         let address = address(host);
@@ -90,10 +95,12 @@ fn fill<A: Stored>(table: &Flows<A>, flows: &BTreeMap<FlowKey, (FlowWord, u32)>)
 }
 
 fn write<A: Stored>(tables: &mut FamilyMemory<A>, map: &MapState) {
-    let FamilyState { rules, ranges, addresses, access, members, owners, reverse } = map.of_family();
+    let FamilyState { rules, ranges, addresses, announced, access, members, owners, reverse, sources } =
+        map.of_family();
     (tables.rules, tables.addresses, tables.access) = (rules, addresses, access);
     tables.ranges = prefixes(&ranges);
-    (tables.members, tables.owners, tables.reverse) = (members, owners, reverse);
+    tables.announced = announced;
+    (tables.members, tables.owners, tables.reverse, tables.sources) = (members, owners, reverse, sources);
 }
 
 fn prefixes<O: Copy>(ranges: &BTreeMap<PortPrefix<O>, Range>) -> Vec<(RangeKey<O>, u8, Range)> {
@@ -125,6 +132,20 @@ fn snapshot<A: Stored>(table: &Flows<A>) -> impl Iterator<Item = (FlowKey, (Flow
     flows.map(|(key, flow)| (key.between(key.peer.ip(), key.local.ip()), flow))
 }
 
+fn older_tracks<A: Stored>(tables: &FamilyMemory<A>, ticks: u32) {
+    for (_, entry) in tables.opening.entries().into_iter().chain(tables.tracked.entries()) {
+        let word = entry.flow.word();
+        entry.flow.replace(word, word.at(Tick::new(word.tick().get().wrapping_sub(ticks))));
+    }
+}
+
+fn tracks<A: Stored>(tier: &Flows<A, TrackEntry<A>>) -> impl Iterator<Item = (FlowKey, Track)> {
+    tier.entries().into_iter().map(|(key, entry)| {
+        let to = entry.to.between(entry.to.source.ip(), entry.to.destination.ip());
+        (key.between(key.peer.ip(), key.local.ip()), (entry.flow.word(), entry.flow.member_seq(), to))
+    })
+}
+
 impl Executor for Native {
     fn write(&mut self, map: &MapState) {
         let tables = &mut self.tables;
@@ -152,7 +173,6 @@ impl Executor for Native {
             verdict: match outcome.reason.action() {
                 Action::Drop => Verdict::Drop,
                 Action::Pass => Verdict::Pass,
-                Action::Forward if outcome.egress == ingress => Verdict::Transmit,
                 Action::Forward | Action::Answer => Verdict::Redirect,
             },
             reasons: BTreeMap::from([(outcome.reason, counter)]),
@@ -170,6 +190,8 @@ impl Executor for Native {
         older(&self.tables.v6.pending, ticks);
         older_fragments(&self.tables.v4, ticks);
         older_fragments(&self.tables.v6, ticks);
+        older_tracks(&self.tables.v4, ticks);
+        older_tracks(&self.tables.v6, ticks);
     }
 
     fn flows(&mut self) -> FlowTables {
@@ -177,6 +199,8 @@ impl Executor for Native {
         FlowTables {
             confirmed: snapshot(&v4.confirmed).chain(snapshot(&v6.confirmed)).collect(),
             pending: snapshot(&v4.pending).chain(snapshot(&v6.pending)).collect(),
+            opening: tracks(&v4.opening).chain(tracks(&v6.opening)).collect(),
+            tracked: tracks(&v4.tracked).chain(tracks(&v6.tracked)).collect(),
             marks: self.tables.marks(),
         }
     }

@@ -8,14 +8,16 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use lb_common::abi::{
-    ABI_VERSION, AddressFlags, FlowWord, Forwarding, MARK_BITS, Mode, Owner, ReverseKey, Root, RoutePrefix,
-    RouteTable, Rule, View, access,
+    ABI_VERSION, AddressFlags, Announced, FlowWord, Forwarding, MARK_BITS, Mode, Owner, ReverseKey, Root,
+    RoutePrefix, RouteTable, Rule, View, access,
 };
 use lb_common::hash;
 use lb_common::parse::{TCP, UDP};
 use lb_common::testkit::frame::twin;
 use lb_common::units::{Addr, Addr6, MemberId, Port};
-use lb_ctl::state::{AccessEntry, FlowKey, MapState, Member, Reverse, RuleKey, Stored as _, routes_place};
+use lb_ctl::state::{
+    AccessEntry, AnnouncedKey, FlowKey, MapState, Member, Reverse, RuleKey, Stored as _, routes_place,
+};
 
 use super::exception::{Exception, flow};
 pub(crate) use super::family::Family;
@@ -30,11 +32,16 @@ pub(crate) const MARK_LIFE: u16 = 250;
 
 /// Index of the interface towards the client; member n has the n-th after it.
 pub(crate) const CLIENT_LINK: u32 = 100;
+/// Our hardware address on the client's link, and the client's.
+pub(crate) const US: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(crate) const SENDER: [u8; 6] = [2, 0, 0, 0, 0, 2];
 pub(crate) const MTU: u16 = 1500;
 /// Hosts behind a link that takes less, on the side of the clients and on that of member 3.
 pub(crate) const NARROW: [(u32, &str); 2] =
     [(CLIENT_LINK, "198.51.100.66:40000"), (CLIENT_LINK + 3, "10.0.3.66:8080")];
 pub(crate) const NARROW_MTU: u16 = 1400;
+/// A host on the link of member 1, which answers in its place.
+pub(crate) const NEIGHBOUR: &str = "10.0.1.50:40000";
 
 /// A frontend port, and where its members listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,6 +221,12 @@ impl World {
         self.with_rule(WEB, |rule| rule.access |= access::NEW_FLOWS)
     }
 
+    /// The web frontend is answered for on the client's link.
+    pub(crate) fn announced(self) -> Self {
+        let key = AnnouncedKey { ifindex: CLIENT_LINK, address: address(WEB.frontend) };
+        self.with(|map| _ = map.announced.insert(key, Announced::at(US)))
+    }
+
     /// What a frontend's address says of its members.
     pub(crate) fn health_of(self, frontend: &str, flags: AddressFlags) -> Self {
         let address = address(frontend);
@@ -310,6 +323,7 @@ impl World {
                 rules: map.rules.iter().map(|(key, rule)| (key.at(twin(key.address)), *rule)).collect(),
                 ranges: map.ranges.iter().map(|(at, range)| (at.of(twin(at.key.of)), *range)).collect(),
                 addresses: map.addresses.iter().map(|(address, flags)| (twin(*address), *flags)).collect(),
+                announced: map.announced.iter().map(|(key, at)| (key.of(twin(key.address)), *at)).collect(),
                 access: map.access.iter().map(|(at, verdict)| (entry(at), *verdict)).collect(),
                 members: map
                     .members
@@ -318,6 +332,7 @@ impl World {
                     .collect(),
                 owners: map.owners.iter().map(|(address, owner)| (twin(*address), *owner)).collect(),
                 reverse: map.reverse.iter().map(|(key, it)| (*key, it.at(twin(it.address)))).collect(),
+                sources: map.sources.iter().map(|(at, it)| (*at, it.at(twin(it.address)))).collect(),
                 ..map.clone()
             },
             confirmed: flows(&self.confirmed),
@@ -380,8 +395,15 @@ impl Service {
         map.addresses.insert(key.address, AddressFlags::FRONTEND);
         let reverse_key =
             ReverseKey { group: GROUP, port: Port::new(self.port), protocol: self.protocol, reserved: 0 };
-        let reverse =
-            Reverse { address: key.address, port: key.port, last: key.port, stats: self.stats, life: LIFE };
+        let reverse = Reverse {
+            address: key.address,
+            port: key.port,
+            last: key.port,
+            flags: 0,
+            reserved: 0,
+            stats: self.stats,
+            life: LIFE,
+        };
         map.reverse.insert(reverse_key, reverse);
     }
 }
@@ -414,7 +436,7 @@ pub(crate) fn member(label: u16) -> Member {
         mtu: MTU.into(),
         present: 1,
         forwarding: Forwarding::Nat as u8,
-        reserved: 0,
+        sources: 0,
     }
 }
 

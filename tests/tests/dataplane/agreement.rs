@@ -4,12 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use lb_common::abi::{self, AddressFlags, Owner, Range, RangeKey, ReverseKey, RouteTable, Rule, View, sieve};
+use lb_common::abi::{
+    self, AddressFlags, Announced, Owner, Range, RangeKey, ReverseKey, RouteTable, Rule, View, sieve,
+};
 use lb_common::testkit::frame::twin;
 use lb_common::units::{Addr, MemberId, Port};
 use lb_ctl::dataplane::fake::Fake;
 use lb_ctl::dataplane::{Change, Dataplane as _};
-use lb_ctl::state::{AccessEntry, PortPrefix, Reverse, RuleKey};
+use lb_ctl::state::{AccessEntry, AnnouncedKey, PortPrefix, Reverse, RuleKey};
 
 use crate::{PinDir, SMALL};
 
@@ -52,7 +54,7 @@ fn random_change(rng: &mut Rng) -> Change {
     let address = address(rng);
     let number = rng.u32(..);
     let there = rng.u8(0..3) > 0;
-    match rng.u8(0..14) {
+    match rng.u8(0..15) {
         0 => Change::Root(lb_common::abi::Root::default()),
         1 => Change::Sieve(Box::new([rng.u64(..); sieve::WORDS])),
         2 | 3 => Change::Rule(rule_key(rng, address), there.then(|| rule(rng, number))),
@@ -80,6 +82,10 @@ fn random_change(rng: &mut Rng) -> Change {
         }
         // The other one is in force.
         10 => Change::Routes(1, Box::new(RouteTable { used: number, ..RouteTable::default() })),
+        13 => {
+            let key = AnnouncedKey { ifindex: rng.u32(1..3), address };
+            Change::Announced(key, there.then_some(Announced::at([2, 0, 0, 0, 0, rng.u8(..)])))
+        }
         _ => {
             let key =
                 ReverseKey { group: rng.u32(0..5), port: Port::new(80), protocol: rng.u8(0..4), reserved: 0 };
@@ -87,6 +93,8 @@ fn random_change(rng: &mut Rng) -> Change {
                 address,
                 port: Port::new(81),
                 last: Port::new(rng.u16(81..)),
+                flags: 0,
+                reserved: 0,
                 stats: number,
                 life: 9,
             };

@@ -13,8 +13,15 @@ use lb_ctl::dataplane::Limits;
 use lb_ctl::dataplane::bpf::{Bpf, Options, Takeover};
 
 /// Room enough for tests, and quick to make.
-const SMALL: Limits =
-    Limits { slots: 1 << 12, health_words: 64, rules: 64, confirmed: 1 << 12, pending: 1 << 12, access: 64 };
+const SMALL: Limits = Limits {
+    slots: 1 << 12,
+    health_words: 64,
+    rules: 64,
+    confirmed: 1 << 12,
+    pending: 1 << 12,
+    access: 64,
+    tracked: 1 << 12,
+};
 
 /// A pin folder of one test, removed with everything in it.
 struct PinDir(PathBuf);

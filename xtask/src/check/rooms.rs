@@ -15,6 +15,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("compile", &["config", "dataplane", "health", "state"]),
     ("plan", &["compile", "config", "dataplane", "state"]),
+    ("announce::machine", &["announce", "announce::wire", "state"]),
+    ("announce::wire", &["announce"]),
     ("health::outcome", &["config", "health"]),
     ("health::schedule", &["config", "health"]),
     ("health::machine", &["config", "health", "health::outcome", "health::schedule"]),
@@ -25,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("health::sockets", &["config"]),
     ("health::table", &["config"]),
     ("neighbours", &["compile", "config"]),
+    ("announce", &["state"]),
     ("dataplane", &["compile", "config", "plan", "state"]),
     ("dataplane::bpf", &["compile", "config", "plan", "state"]),
     ("events", &["config"]),
@@ -34,6 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "reconcile",
         &[
+            "announce",
             "api::types",
             "compile",
             "config",
@@ -70,6 +74,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
+            "announce",
             "api::*",
             "capture",
             "compile",
@@ -100,8 +105,18 @@ const ROOMS: &[(&str, &[&str])] = &[
 const SHARED: &str = "units";
 
 /// Rooms that decide on paper.
-const PURE: [&str; 8] =
-    ["units", "config", "state", "compile", "plan", "health::machine", "health::outcome", "health::schedule"];
+const PURE: [&str; 10] = [
+    "units",
+    "config",
+    "state",
+    "compile",
+    "plan",
+    "announce::machine",
+    "announce::wire",
+    "health::machine",
+    "health::outcome",
+    "health::schedule",
+];
 
 /// What they must not name.
 const IMPURE: [&str; 18] = [

@@ -18,12 +18,16 @@ impl Frame {
         let family = if self.source.is_ipv4() { 0x0800_u16 } else { 0x86dd };
         bytes.extend(self.ethertype.unwrap_or(family).to_be_bytes());
         match self.source {
+            _ if self.transport == Transport::Bare => {}
             SocketAddr::V4(_) => bytes.extend(self.ipv4_header(segment.len())),
             SocketAddr::V6(_) => bytes.extend(self.ipv6_headers(segment.len())),
         }
         bytes.extend(segment);
         bytes.resize(bytes.len().max(self.padded_to), 0);
         bytes.truncate(self.cut_to);
+        if let Some(at) = self.damaged {
+            bytes[at] ^= 1;
+        }
         bytes
     }
 
@@ -104,7 +108,7 @@ impl Frame {
                 bytes[2..4].copy_from_slice(&sum.to_be_bytes());
                 bytes
             }
-            Transport::Other => self.payload.clone(),
+            Transport::Other | Transport::Bare => self.payload.clone(),
         }
     }
 

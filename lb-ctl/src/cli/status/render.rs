@@ -1,11 +1,13 @@
 //! A status as people read it: a pure function.
 
+mod frontends;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_common::reason::{Action, Reason};
 
-use crate::api::types::{Exceptions, Member, NatRule, Packets, Rule, Status};
+use crate::api::types::{Exceptions, Member, NatRule, Packets, Rule, Status, Tracked};
 use crate::cli::table::{Align, Table, count, duration, number};
 
 /// How it is shown.
@@ -19,8 +21,8 @@ pub struct View {
 /// All sections that have something to say.
 #[must_use]
 pub fn render(status: &Status, view: View) -> String {
-    let sections =
-        [head(status), rules(status), nat_rules(status), members(status), packets(status), warnings(status)];
+    let sections = [head, frontends::section, rules, nat_rules, members, packets, warnings]
+        .map(|section| section(status));
     let mut text = String::new();
     for section in sections.iter().filter(|section| !section.is_empty()) {
         if !text.is_empty() {
@@ -145,6 +147,9 @@ fn state_of(rule: &Rule) -> String {
     if rule.accepting == 0 {
         notes.push("no member accepts".to_owned());
     }
+    if let Some(why) = &rule.tracking {
+        notes.push(format!("tracks ({why})"));
+    }
     if let Some(transition) = &rule.transition {
         let left = duration(Duration::from_secs(transition.seconds_left));
         let prolonged = match transition.prolonged {
@@ -218,6 +223,18 @@ fn packets(status: &Status) -> Section {
         ),
         if confirmed * 10 > confirmed_room * 9 { Tone::Attention } else { Tone::Plain },
     )];
+    let Tracked { flows, room, opening } = status.tracked;
+    if flows + opening > 0 {
+        lines.push((
+            format!(
+                "TRACKED     {} of {} flows, {} more are opening",
+                count(flows),
+                count(room),
+                count(opening)
+            ),
+            if flows * 10 > room * 9 { Tone::Attention } else { Tone::Plain },
+        ));
+    }
     let mut dropped: Vec<(&Reason, u64)> =
         Reason::ALL.iter().filter_map(|reason| Some((reason, drops(status, *reason)?))).collect();
     dropped.sort_by_key(|(_, packets)| std::cmp::Reverse(*packets));

@@ -35,7 +35,7 @@ pub(super) fn setup(
     Error::Setup { what: what.into(), cause, cure }
 }
 
-const RIGHTS: &str = "run it as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; inside a container these must be granted too";
+const RIGHTS: &str = "run it as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW and CAP_PERFMON; inside a container these must be granted too";
 
 /// The object could not be loaded: maps first, programs after.
 pub(super) fn load(cause: &EbpfError) -> Error {

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use aya::maps::{Array, Map, MapData, MapInfo};
 use lb_common::abi::{
-    ABI_VERSION, AccessKey, AddressFlags, Counter, FRAGMENTS, FlowEntry, FlowKey, FragmentKey, FragmentWord,
-    IcmpState, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member, Owner, RANGES, REVERSES, ROUTE_TABLES, Range,
-    RangeKey, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, STAGES, map,
-    sieve,
+    ABI_VERSION, AccessKey, AddressFlags, Announced, AnnouncedKey, Counter, FRAGMENTS, FlowEntry, FlowKey,
+    FragmentKey, FragmentWord, IcmpState, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member, NAT_SOURCES, NatSource,
+    Owner, RANGES, REVERSES, ROUTE_TABLES, Range, RangeKey, Reverse, ReverseKey, Root, RouteTable, Rule,
+    RuleKey, RuleStats, SLOTS_PER_WORD, STAGES, TrackEntry, map, sieve,
 };
 use lb_common::reason::{Event, Reason};
 use lb_common::units::{Addr, Addr6};
@@ -59,12 +59,20 @@ pub(super) fn shapes(limits: &Limits) -> Vec<Shape> {
         fixed(map::REVERSE6, size_of::<ReverseKey>(), size_of::<Reverse<Addr6>>(), REVERSES),
         sized(map::PENDING6, size_of::<FlowKey<Addr6>>(), entry, limits.pending),
         sized(map::CONFIRMED6, size_of::<FlowKey<Addr6>>(), entry, limits.confirmed),
+        fixed(map::SOURCES, 4, size_of::<NatSource>(), NAT_SOURCES),
+        fixed(map::SOURCES6, 4, size_of::<NatSource<Addr6>>(), NAT_SOURCES),
+        sized(map::OPENING, flow, size_of::<TrackEntry>(), limits.tracked / 2),
+        sized(map::OPENING6, size_of::<FlowKey<Addr6>>(), size_of::<TrackEntry<Addr6>>(), limits.tracked / 2),
+        sized(map::TRACKED, flow, size_of::<TrackEntry>(), limits.tracked),
+        sized(map::TRACKED6, size_of::<FlowKey<Addr6>>(), size_of::<TrackEntry<Addr6>>(), limits.tracked),
         fixed(map::STAGES, 4, 4, STAGES),
         fixed(map::ICMP, 4, size_of::<IcmpState>(), 1),
         fixed(map::REASONS, 4, size_of::<Counter>(), reasons),
         fixed(map::EVENTS, 4, 8, events),
         sized(map::RULE_STATS, 4, size_of::<RuleStats>(), limits.rules),
         fixed(map::MEMBER_STATS, 4, 8, MEMBERS),
+        fixed(map::ANNOUNCED, size_of::<AnnouncedKey>(), size_of::<Announced>(), 16_384),
+        fixed(map::ANNOUNCED6, size_of::<AnnouncedKey<Addr6>>(), size_of::<Announced>(), 16_384),
         fixed(map::RANGES, 4 + size_of::<RangeKey>(), size_of::<Range>(), RANGES),
         fixed(map::RANGES6, 4 + size_of::<RangeKey<Addr6>>(), size_of::<Range>(), RANGES),
         fixed(map::REVERSE_RANGES, 4 + size_of::<RangeKey<u32>>(), size_of::<Range>(), RANGES),
@@ -136,6 +144,8 @@ fn adopt(limits: &mut Limits, name: &str, entries: u32) {
         map::PENDING | map::PENDING6 => limits.pending = entries,
         map::CONFIRMED | map::CONFIRMED6 => limits.confirmed = entries,
         map::ACCESS | map::ACCESS6 => limits.access = entries,
+        // `opening` has half as many.
+        map::TRACKED | map::TRACKED6 => limits.tracked = entries,
         _ => {}
     }
 }

@@ -23,13 +23,14 @@ use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::abi::{FlowWord, Root, RuleStats, map};
 use lb_common::pipeline::Stage;
+use lb_common::tables::Tier;
 use lb_common::units::MemberId;
 
 use self::pins::{Found, Pins};
 use self::tables::Tables;
 use super::{Attachment, Change, Counters, Dataplane, Error, FlowTable, Limits, fresh};
 use crate::config::model::XdpMode;
-use crate::state::{FlowKey, MapState};
+use crate::state::{AnnouncedKey, FlowKey, MapState, Translation};
 
 /// Sees each frame.
 const INGRESS: &str = "lb_ingress";
@@ -43,6 +44,12 @@ const fn program_of(stage: Stage) -> &'static str {
         Stage::TooBig6 => "lb_too_big6",
         Stage::Tracked => "lb_tracked",
         Stage::Tracked6 => "lb_tracked6",
+        Stage::Again => "lb_again",
+        Stage::Again6 => "lb_again6",
+        Stage::Enter => "lb_enter",
+        Stage::Enter6 => "lb_enter6",
+        Stage::Arp => "lb_arp",
+        Stage::Neighbour => "lb_neighbour",
         Stage::Wide => "lb_wide",
         Stage::Wide6 => "lb_wide6",
     }
@@ -93,6 +100,12 @@ impl Bpf {
             }
             Found::Nothing => Self::create(&pins, &options.sizes),
         }
+    }
+
+    /// IPv6 frontends that what is pinned answers for.
+    #[must_use]
+    pub fn announced6(pin_dir: &Path) -> Vec<AnnouncedKey> {
+        Tables::announced6(&Pins::new(pin_dir).maps())
     }
 
     /// Removes links, program and maps: the interfaces are as if there had been no load balancer.
@@ -234,6 +247,18 @@ impl Dataplane for Bpf {
 
     fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
         self.tables.forget(table, key, seen)
+    }
+
+    fn tracked(
+        &self,
+        tier: Tier,
+        visit: &mut dyn FnMut(&FlowKey, FlowWord, &Translation),
+    ) -> Result<(), Error> {
+        self.tables.tracked(tier, visit)
+    }
+
+    fn untrack(&mut self, tier: Tier, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
+        self.tables.untrack(tier, key, seen)
     }
 
     fn counters(&self) -> Result<Counters, Error> {

@@ -1,8 +1,8 @@
 //! Types that may cross the boundary to the kernel as the bytes that they are.
 
 use lb_common::abi::{
-    AccessKey, AddressFlags, Counter, FlowEntry, FlowKey, Member, Owner, Range, RangeKey, Reverse,
-    ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats,
+    AccessKey, AddressFlags, Announced, AnnouncedKey, Counter, FlowEntry, FlowKey, Member, NatSource, Owner,
+    Range, RangeKey, Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats, TrackEntry,
 };
 use lb_common::units::{Addr, Addr6};
 
@@ -30,16 +30,30 @@ macro_rules! plain {
     };
 }
 
-plain!(u32, u64, [u16; 4], AddressFlags, Counter, FlowEntry, Owner, ReverseKey, Root, Rule, RuleStats);
-plain!(Range, RangeKey<u32>);
+plain!(
+    u32,
+    u64,
+    [u16; 4],
+    AddressFlags,
+    Announced,
+    Counter,
+    FlowEntry,
+    Owner,
+    ReverseKey,
+    Root,
+    Rule,
+    RuleStats
+);
+plain!(Range, RangeKey<u32>, RangeKey<Addr>, RangeKey<Addr6>);
 plain!(RouteTable<Addr>);
-plain!(Addr, AccessKey<Addr>, FlowKey<Addr>, Member<Addr>, RangeKey<Addr>, Reverse<Addr>, RuleKey<Addr>);
+plain!(NatSource<Addr>, NatSource<Addr6>, TrackEntry<Addr>, TrackEntry<Addr6>);
+plain!(Addr, AccessKey<Addr>, AnnouncedKey<Addr>, FlowKey<Addr>, Member<Addr>, Reverse<Addr>, RuleKey<Addr>);
 plain!(
     Addr6,
     AccessKey<Addr6>,
+    AnnouncedKey<Addr6>,
     FlowKey<Addr6>,
     Member<Addr6>,
-    RangeKey<Addr6>,
     Reverse<Addr6>,
     RuleKey<Addr6>
 );

@@ -10,8 +10,9 @@ use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
 use lb_common::abi::{
-    Counter, FlowWord, ROUTE_TABLES, Root, RouteTable, RuleStats, SLOTS_PER_WORD, map, sieve,
+    self, Announced, Counter, FlowWord, ROUTE_TABLES, Root, RouteTable, RuleStats, SLOTS_PER_WORD, map, sieve,
 };
+use lb_common::tables::Tier;
 use lb_common::units::{Addr, Addr6, MemberId};
 
 use super::family::FamilyTables;
@@ -19,7 +20,7 @@ use super::plain::{Plain, Wire};
 use super::ranges::Ranges;
 use super::{error, sys};
 use crate::dataplane::{Change, Counters, Error, FlowTable, named};
-use crate::state::{FlowKey, MapState};
+use crate::state::{AnnouncedKey, FlowKey, MapState, Stored as _, Translation};
 
 /// Labels in one element of the slot map.
 type SlotWord = [u16; SLOTS_PER_WORD as usize];
@@ -62,6 +63,13 @@ impl Tables {
         })
     }
 
+    /// The IPv6 frontends that pinned maps answer for; none if they are not of our version.
+    pub(super) fn announced6(maps: &Path) -> Vec<AnnouncedKey> {
+        let pinned = open::<Hash<abi::AnnouncedKey<Addr6>, Announced>>(maps, map::ANNOUNCED6);
+        let entries = pinned.and_then(|pinned| entries(map::ANNOUNCED6, &pinned)).unwrap_or_default();
+        entries.into_keys().map(|key| key.of(key.address.ip())).collect()
+    }
+
     pub(super) fn write(&mut self, change: &Change) -> Result<(), Error> {
         let (map, done) = match change {
             Change::Root(root) => (map::ROOT, self.root.set(0, Wire(*root), 0)),
@@ -79,10 +87,12 @@ impl Tables {
             Change::Range(..) => (map::RANGES, self.of_a_family(change)),
             Change::Rule(..) => (map::RULES, self.of_a_family(change)),
             Change::Address(..) => (map::ADDRESSES, self.of_a_family(change)),
+            Change::Announced(..) => (map::ANNOUNCED, self.of_a_family(change)),
             Change::Access(..) => (map::ACCESS, self.of_a_family(change)),
             Change::Member(..) => (map::MEMBERS, self.of_a_family(change)),
             Change::Owner(..) => (map::OWNERS, self.of_a_family(change)),
             Change::Reverse(..) => (map::REVERSE, self.of_a_family(change)),
+            Change::Source(..) => (map::SOURCES, self.of_a_family(change)),
         };
         done.map_err(|cause| error::map(map, format_args!("cannot write the {change}"), &cause))
     }
@@ -174,6 +184,20 @@ impl Tables {
     pub(super) fn forget(&mut self, table: FlowTable, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
         self.v4.forget(table, key, seen)?;
         self.v6.forget(table, key, seen)
+    }
+
+    pub(super) fn tracked(
+        &self,
+        tier: Tier,
+        visit: &mut dyn FnMut(&FlowKey, FlowWord, &Translation),
+    ) -> Result<(), Error> {
+        self.v4.tracked(tier, visit)?;
+        self.v6.tracked(tier, visit)
+    }
+
+    pub(super) fn untrack(&mut self, tier: Tier, key: &FlowKey, seen: FlowWord) -> Result<(), Error> {
+        self.v4.untrack(tier, key, seen)?;
+        self.v6.untrack(tier, key, seen)
     }
 
     pub(super) fn counters(&self) -> Result<Counters, Error> {

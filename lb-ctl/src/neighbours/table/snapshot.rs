@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Family, InterfaceAddress, InterfaceRoute, Link, NextHop, PerFamily, Prefix, Why};
+use super::{Family, InterfaceAddress, InterfaceRoute, Link, Mac, NextHop, PerFamily, Prefix, Why};
 
 /// Next hops of the tracked members and facts of this host, as of one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,6 +56,13 @@ impl Snapshot {
     pub fn on_link(&self) -> impl Iterator<Item = InterfaceRoute> + '_ {
         let routes = self.interface_routes.iter().copied();
         routes.filter(|route| route.prefix.length > 0)
+    }
+
+    /// The hardware address of an Ethernet interface that is up and has a carrier.
+    #[must_use]
+    pub fn works(&self, ifindex: u32) -> Option<Mac> {
+        let link = self.links.get(&ifindex)?;
+        link.mac.filter(|_| link.ethernet && link.up && link.carrier)
     }
 
     /// The Ethernet interfaces that lead to frontends and tracked members: where XDP attaches

@@ -164,7 +164,7 @@ pub(super) fn rows() -> Vec<Case> {
             direct().and(Event::Suspended),
         ),
         case("what goes to another port of a member is not ours", lab())
-            .client(syn().to("10.0.1.11:22"), untouched(Reason::NotOurs))
+            .client(syn().to("10.0.1.11:22"), untouched(Reason::OfMember))
             .holds(0, 0),
         case("options to a member are not ours", lab())
             .client(past(ack(1)).options(&[1; 8]), untouched(Reason::NotOurs))

@@ -3,6 +3,7 @@
 
 mod access;
 mod affinity;
+mod announced;
 mod direct;
 mod exceptions;
 mod fragments;
@@ -16,6 +17,7 @@ mod replies;
 mod routes;
 mod selection;
 mod shapes;
+mod tracked;
 mod transition;
 
 use lb_common::parse::TcpFlags;
@@ -53,6 +55,8 @@ pub(crate) fn all() -> Vec<Case> {
         nat_rules::rows(),
         ranges::rows(),
         fragments::rows(),
+        tracked::rows(),
+        announced::rows(),
     ]
     .into_iter()
     .flatten()

@@ -53,10 +53,10 @@ pub(super) fn rows() -> Vec<Case> {
             .member(3, answer(3, GAME_LAST), to_client().of(GAME_LAST))
             .member(1, named(1, VOICE), to_client().of(VOICE))
             .holds(0, 0),
-        case("what a member sends from beside its range is not ours", wide())
-            .member(1, answer(1, GAME).from(&member_socket(1, 8999)), untouched(Reason::NotOurs))
-            .member(1, answer(1, GAME).from(&member_socket(1, 9064)), untouched(Reason::NotOurs))
-            .member(1, named(1, VOICE).from(&member_socket(1, 7008)), untouched(Reason::NotOurs)),
+        case("what a member sends from beside its range is of none", wide())
+            .member(1, answer(1, GAME).from(&member_socket(1, 8999)), untouched(Reason::OfMember))
+            .member(1, answer(1, GAME).from(&member_socket(1, 9064)), untouched(Reason::OfMember))
+            .member(1, named(1, VOICE).from(&member_socket(1, 7008)), untouched(Reason::OfMember)),
         case("UDP from a range to a peer whose datagrams go elsewhere is no reply", wide()).member(
             2,
             named(2, VOICE),

@@ -133,12 +133,12 @@ pub(super) fn rows() -> Vec<Case> {
         case("what a member sends from another port is not ours", lab()).member(
             1,
             answer(1).from(&member_socket(1, 22)),
-            untouched(Reason::NotOurs),
+            untouched(Reason::OfMember),
         ),
         case("TCP from the port of a UDP service is not ours", lab()).member(
             1,
             answer(1).from(&member_socket(1, DNS.port)),
-            untouched(Reason::NotOurs),
+            untouched(Reason::OfMember),
         ),
         case("options and other protocols of members pass", lab())
             .member(1, answer(1).options(&[1; 4]), untouched(Reason::NotOurs))

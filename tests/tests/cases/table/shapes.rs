@@ -87,8 +87,8 @@ pub(super) fn rows() -> Vec<Case> {
             .client(syn().to(&alike(FRONTEND)), untouched(Reason::NotOurs))
             .client(icmp(&alike(FRONTEND)), untouched(Reason::NotOurs)),
         case("an address that only looks like a member to the sieve is not ours", lab())
-            .client(syn().to(&alike("10.0.1.11:8080")), untouched(Reason::NotOurs))
-            .client(data().from(&alike("10.0.1.11:8080")).to("192.0.2.1:1"), untouched(Reason::NotOurs)),
+            .client(syn().to(&alike("10.0.1.11:8080")), untouched(Reason::OfMember))
+            .client(data().from(&alike("10.0.1.11:8080")).to("192.0.2.1:1"), untouched(Reason::OfMember)),
         case("a client that only looks like the host to the sieve gets its replies", lab()).member(
             1,
             super::answer(1).to(&alike("10.0.1.1:40000")),

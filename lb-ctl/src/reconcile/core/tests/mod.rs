@@ -8,16 +8,20 @@ mod random;
 mod restart;
 mod routes;
 mod sweeping;
+mod tracks;
 mod transitions;
 mod verdicts;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use lb_common::abi::Announced;
+
 use super::*;
 use crate::config::{self, Source};
 use crate::dataplane::fake::Fake;
 use crate::dataplane::faulty::{Faults, Faulty};
+use crate::state::AnnouncedKey;
 
 /// A core, and what a test may do behind its back.
 struct World {
@@ -34,7 +38,10 @@ impl World {
 
     fn over(fake: Fake, now: Instant) -> Self {
         let (faulty, faults) = Faulty::new(fake.clone());
-        let core = Core::new(Box::new(faulty)).unwrap();
+        let mut core = Core::new(Box::new(faulty)).unwrap();
+        // The frontend of most tests lies on a link.
+        let link = AnnouncedKey { ifindex: 3, address: web().address };
+        core.set_host(Host { free: [(link, Announced::at([2, 0, 0, 0, 3, 1]))].into(), ..Host::default() });
         Self { fake, faults, core, now }
     }
 

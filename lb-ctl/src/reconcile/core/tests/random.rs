@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::meaning::{self, Choice, assert_tidy};
 use super::*;
-use crate::compile::ring;
+use crate::compile::tracking::Why;
+use crate::compile::{ring, tracking};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -118,13 +119,21 @@ fn check(world: &World, verdicts: &BTreeMap<IpAddr, bool>) {
         }
     }
     let replies = meaning::replies(&maps);
+    let shares: BTreeMap<_, _> = config
+        .rules()
+        .iter()
+        .zip(tracking::of_rules(config))
+        .map(|(rule, why)| (rule.name.as_str(), matches!(why, Some(Why::SharedPort(_)))))
+        .collect();
     for rule in config.rules() {
         let [service] = Service::of_rule(config, rule).collect::<Vec<_>>()[..] else {
             panic!("two protocols")
         };
         for backend in &config.pool_of(rule).backends {
             let socket = (backend.address, lb_common::units::Port::new(rule.backend_port), 6);
-            assert_eq!(replies.get(&socket), Some(&(service.address, service.port)));
+            let answers = replies.get(&socket).expect("a frontend that it answers for");
+            // One of those that share it.
+            assert!(answers == &(service.address, service.port) || shares[rule.name.as_str()]);
         }
     }
 }

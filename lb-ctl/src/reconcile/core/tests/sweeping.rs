@@ -38,9 +38,9 @@ fn what_is_past_its_life_counts_no_more_and_goes_a_minute_later() {
     connect(&world, FlowTable::Pending, 2, member);
     world.later(Duration::from_mins(50));
     connect(&world, FlowTable::Confirmed, 3, member);
-    assert_eq!(world.core.sweep().unwrap(), Census { confirmed: 2, pending: 1 });
+    assert_eq!(world.core.sweep().unwrap(), Census { confirmed: 2, pending: 1, ..Census::default() });
     world.later(Duration::from_secs(10 * 60 + 30));
-    assert_eq!(world.core.sweep().unwrap(), Census { confirmed: 1, pending: 0 });
+    assert_eq!(world.core.sweep().unwrap(), Census { confirmed: 1, pending: 0, ..Census::default() });
     assert!(world.fake.flow(FlowTable::Confirmed, &flow(1)).is_some(), "a packet may be about to use it");
     world.later(Duration::from_mins(1));
     world.core.sweep().unwrap();

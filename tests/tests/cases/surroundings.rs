@@ -1,4 +1,4 @@
-//! The network around the program.
+//! The lab around the program: what [`super::native`] knows of routes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,7 +10,7 @@ use rtnetlink::packet_route::{
     route::{RouteAttribute, RouteMetric, RouteScope, RouteType},
 };
 
-use super::super::world::{CLIENT_LINK, MEMBERS, NARROW, NARROW_MTU, address, member};
+use super::world::{CLIENT_LINK, MEMBERS, NARROW, NARROW_MTU, NEIGHBOUR, address, member};
 
 /// linux/rtnetlink.h
 const RTAX_MTU: u32 = 2;
@@ -23,7 +23,8 @@ pub(crate) fn prepare(lab: &Lab) -> anyhow::Result<()> {
         let client = (CLIENT_LINK, IpAddr::from([198, 51, 100, 2]), [2, 0, 0, 0, 0, 2]);
         let members = MEMBERS.map(member);
         let members = members.map(|member| (member.ifindex, member.address, member.destination));
-        for (interface, address, hardware) in members.into_iter().chain([client]) {
+        let neighbour = (member(1).ifindex, address(NEIGHBOUR), member(1).destination);
+        for (interface, address, hardware) in members.into_iter().chain([client, neighbour]) {
             for address in [address, twin(address)] {
                 let neighbour = handle.neighbours().add(interface, address);
                 let neighbour = neighbour.link_layer_address(&hardware).state(NeighbourState::Permanent);
