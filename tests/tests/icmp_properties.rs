@@ -4,13 +4,14 @@
 mod cases;
 
 use cases::case::Executor as _;
-use cases::expect::{Seen, Verdict};
+use cases::expect::Verdict;
 use cases::native::Native;
 use cases::world::{ADMIN, CLIENT_LINK, DNS, Family, MEMBERS, SERVICES, WEB, World, member_socket};
 use lb_common::abi::AddressFlags;
+use lb_common::family::ETH_LEN;
 use lb_common::parse::{TCP, UDP};
 use lb_common::reason::Reason;
-use lb_common::testkit::{Frame, frame, quoted_sums, sums};
+use lb_common::testkit::{Frame, frame, packet, quoted_sums, sums};
 use proptest::prelude::*;
 
 const CLIENTS: [&str; 4] =
@@ -90,8 +91,25 @@ fn any_changes() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
     ]
 }
 
-fn reason(seen: &Seen) -> Reason {
-    *seen.reasons.keys().next().unwrap()
+/// What must hold of a message from this link.
+fn has_one_end_and_its_sums(world: &World, input: &[u8], link: u32) -> Result<(), TestCaseError> {
+    let seen = Native::new(world).run(input, link);
+    let reason = *seen.reasons.keys().next().unwrap();
+    if CARRIED.contains(&reason) {
+        prop_assert_eq!(seen.frame.len(), input.len());
+        prop_assert_eq!(sums(&seen.frame), sums(input), "{}", seen);
+        prop_assert_eq!(quoted_sums(&seen.frame), quoted_sums(input), "{}", seen);
+        let end = ETH_LEN + packet(&input[ETH_LEN..]).unwrap().len();
+        prop_assert_eq!(&seen.frame[end..], &input[end..], "{}", seen);
+    } else if reason == Reason::EchoUnreachable {
+        prop_assert_eq!(seen.verdict, Verdict::Redirect);
+        let good = sums(&seen.frame).unwrap();
+        prop_assert!(good.ip && good.transport, "{}", seen);
+    } else {
+        prop_assert_eq!(&seen.frame, input);
+        prop_assert!(matches!(seen.verdict, Verdict::Pass | Verdict::Drop));
+    }
+    Ok(())
 }
 
 proptest! {
@@ -111,19 +129,24 @@ proptest! {
             let at = at.index(input.len());
             input[at] = value;
         }
-        let seen = Native::new(&world.of(family)).run(&input, CLIENT_LINK + link);
-        let reason = reason(&seen);
-        if CARRIED.contains(&reason) {
-            prop_assert_eq!(seen.frame.len(), input.len());
-            prop_assert_eq!(sums(&seen.frame), sums(&input), "{}", seen);
-            prop_assert_eq!(quoted_sums(&seen.frame), quoted_sums(&input), "{}", seen);
-        } else if reason == Reason::EchoUnreachable {
-            prop_assert_eq!(seen.verdict, Verdict::Redirect);
-            let good = sums(&seen.frame).unwrap();
-            prop_assert!(good.ip && good.transport, "{}", seen);
-        } else {
-            prop_assert_eq!(&seen.frame, &input);
-            prop_assert!(matches!(seen.verdict, Verdict::Pass | Verdict::Drop));
-        }
+        has_one_end_and_its_sums(&world.of(family), &input, CLIENT_LINK + link)?;
+    }
+}
+
+/// Found by the above: the packet ends before the quoted checksum, and the frame goes on with one.
+#[test]
+fn the_rest_of_a_quoted_segment_behind_the_packets_end_is_left_alone() {
+    let [frontend, client] = [ADMIN.frontend, CLIENTS[0]];
+    let message = frame::icmp(client, frontend, 3, 1).quoting(&frame::tcp(frontend, client), usize::MAX);
+    // Eight bytes of the segment: the length of an IPv4 packet, and what follows the IPv6 header.
+    for (family, message, length_at) in
+        [(Family::V4, message.clone(), 17), (Family::V6, message.in_ipv6(), 19)]
+    {
+        let mut input = message.bytes();
+        input[length_at] = 56;
+        let world = World::lab().of(family);
+        let reasons = Native::new(&world).run(&input, CLIENT_LINK).reasons;
+        assert!(reasons.contains_key(&Reason::ErrorToMember), "{reasons:?}");
+        has_one_end_and_its_sums(&world, &input, CLIENT_LINK).unwrap();
     }
 }

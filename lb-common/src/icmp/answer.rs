@@ -55,10 +55,13 @@ pub(super) fn permit<A: Icmp, T: Tables<A>>(
 pub(super) fn echo<A: Icmp, F: Window>(frame: &mut F, ip: &Ip<A>, header: &Header) -> Option<()> {
     let Kind(kind, code) = header.kind;
     let word = |kind| u16::from_ne_bytes([kind, code]);
-    put_checksum::<A, F>(
-        frame,
-        Delta::default().half(word(kind), word(A::ECHO_REPLY)).apply(header.checksum),
-    )?;
+    let checksum = match Delta::default().half(word(kind), word(A::ECHO_REPLY)).apply(header.checksum) {
+        // Both are 0 in ones' complement; but of nothing but zeros, which an answer of ICMP can be, only
+        // all ones is accepted.
+        0 => 0xffff,
+        checksum => checksum,
+    };
+    put_checksum::<A, F>(frame, checksum)?;
     *frame.view_mut(A::AT)? = [A::ECHO_REPLY];
     let checksum = A::header_checksum(ip, Delta::default(), TTL);
     A::write(frame, &NewIp { source: ip.destination, destination: ip.source, ttl: TTL, checksum })?;

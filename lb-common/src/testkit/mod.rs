@@ -12,4 +12,4 @@ mod sums;
 pub use bytes::Bytes;
 pub use frame::Frame;
 pub use memory::{FamilyMemory, Flows, Memory, Stored, WhenFull};
-pub use sums::{Sums, checksum, quoted_sums, sums};
+pub use sums::{Sums, checksum, packet, quoted_sums, sums};

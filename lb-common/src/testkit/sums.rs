@@ -28,46 +28,60 @@ pub struct Sums {
     pub transport: bool,
 }
 
+/// The IP packet that some bytes begin with, without what is behind its end; `None` unless it is whole.
+#[must_use]
+pub fn packet(bytes: &[u8]) -> Option<&[u8]> {
+    let word = |at: usize| Some(usize::from(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?])));
+    let length = match bytes.first()? >> 4 {
+        4 => word(2)?,
+        6 => 40 + word(4)?,
+        _ => return None,
+    };
+    bytes.get(..length)
+}
+
 /// Looks at an Ethernet frame with IP; `None` unless it holds whole headers of TCP, UDP or ICMP. IPv6
 /// extension headers are followed as far as they have the common form (RFC 6564).
 #[must_use]
 pub fn sums(frame: &[u8]) -> Option<Sums> {
-    let ip = frame.get(ETH_LEN..)?;
-    match ip.first()? >> 4 {
-        4 => sums_of_ipv4(ip),
-        6 => sums_of_ipv6(ip),
-        _ => None,
-    }
+    sums_of(packet(frame.get(ETH_LEN..)?)?)
 }
 
-/// The sums of the packet that an ICMP error in a frame quotes, if it quotes all of it.
+/// The sums of the packet that an ICMP error in a frame quotes, if it quotes all of it. What the frame
+/// has behind the error's end is no quote.
 #[must_use]
 pub fn quoted_sums(frame: &[u8]) -> Option<Sums> {
-    let headers = match frame.get(ETH_LEN)? >> 4 {
+    let error = packet(frame.get(ETH_LEN..)?)?;
+    let headers = match error.first()? >> 4 {
         4 => 28,
-        6 => 48,
-        _ => return None,
+        _ => 48,
     };
-    // The end of the error's own headers stands where a frame has its link header.
-    sums(frame.get(headers..)?)
+    sums_of(packet(error.get(headers..)?)?)
 }
 
-fn sums_of_ipv4(ip: &[u8]) -> Option<Sums> {
-    let header = usize::from(ip.first()? & 15) * 4;
-    let length = usize::from(u16::from_be_bytes([*ip.get(2)?, *ip.get(3)?]));
-    let transport = ip.get(header..length)?;
-    let accepted = transport_sum(transport, &ip[12..20], ip[9])?;
-    (header >= 20).then(|| Sums { ip: checksum(&ip[..header], 0) == 0, transport: accepted })
+fn sums_of(packet: &[u8]) -> Option<Sums> {
+    match packet.first()? >> 4 {
+        4 => sums_of_ipv4(packet),
+        _ => sums_of_ipv6(packet),
+    }
 }
 
-fn sums_of_ipv6(ip: &[u8]) -> Option<Sums> {
-    let length = 40 + usize::from(u16::from_be_bytes([*ip.get(4)?, *ip.get(5)?]));
-    let (mut protocol, mut at) = (*ip.get(6)?, 40);
+fn sums_of_ipv4(packet: &[u8]) -> Option<Sums> {
+    let header = usize::from(packet[0] & 15) * 4;
+    if header < 20 {
+        return None;
+    }
+    let accepted = transport_sum(packet.get(header..)?, &packet[12..20], packet[9])?;
+    Some(Sums { ip: checksum(&packet[..header], 0) == 0, transport: accepted })
+}
+
+fn sums_of_ipv6(packet: &[u8]) -> Option<Sums> {
+    let (mut protocol, mut at) = (packet[6], 40);
     while matches!(protocol, 0 | 43 | 60) {
-        let header = ip.get(at..at + 2)?;
+        let header = packet.get(at..at + 2)?;
         (protocol, at) = (header[0], at + 8 * (usize::from(header[1]) + 1));
     }
-    let accepted = transport_sum(ip.get(at..length)?, &ip[8..40], protocol)?;
+    let accepted = transport_sum(packet.get(at..)?, &packet[8..40], protocol)?;
     Some(Sums { ip: true, transport: accepted })
 }
 
@@ -131,6 +145,14 @@ mod tests {
             assert_eq!(sums(&bad), Some(Sums { ip: true, transport: false }));
             assert_eq!(quoted_sums(&bad), Some(Sums { ip: true, transport: false }));
         }
+    }
+
+    #[test]
+    fn what_a_frame_has_behind_an_errors_end_is_no_quote() {
+        let quote = frame::tcp("203.0.113.10:80", "198.51.100.2:40000");
+        let error = frame::icmp("192.0.2.1:0", "203.0.113.10:0", 3, 4).quoting(&quote, usize::MAX);
+        assert!(quoted_sums(&error.clone().padded_to(100).bytes()).is_some());
+        assert_eq!(quoted_sums(&error.ip_length(20 + 8 + 20 + 19).bytes()), None);
     }
 
     #[test]

@@ -51,6 +51,12 @@ fn echo() -> Vec<Case> {
         .client(ping().payload(b"odd"), answered(Reason::EchoReply, pong().payload(b"odd")))
         .client(ping().payload(&[7; 1472]), answered(Reason::EchoReply, pong().payload(&[7; 1472])))
         .client(ping().ttl(1), answered(Reason::EchoReply, pong())),
+        // But for the sum, the ICMP answer is nothing but zeros.
+        case("an echo request without anything in it is answered with a sum that is accepted", serving())
+            .client(
+                ping().rest(0).payload(&[0; 56]),
+                answered(Reason::EchoReply, pong().rest(0).payload(&[0; 56])),
+            ),
         case("an echo request that Ethernet has padded is answered with its padding", serving())
             .client(ping().padded_to(60), answered(Reason::EchoReply, pong().padded_to(60))),
         case("the answer goes to where the request came from, by whatever link", serving()).member(

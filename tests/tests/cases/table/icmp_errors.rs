@@ -62,6 +62,10 @@ fn to_members() -> Vec<Case> {
             .client(told(&sent(WEB), 16), web(1, 16))
             .client(told(&sent(WEB), 18), web(1, 18))
             .client(told(&sent(WEB), 19), web(1, 19)),
+        case("what a frame has behind the end of an error is not rewritten", lab()).client(
+            told(&sent(WEB), LEAST).padded_to(100),
+            error_to_member(1, heard(1, WEB, &sent(WEB), LEAST).padded_to(100)),
+        ),
         case("S-ICMP-5: unreachable, time exceeded and parameter problem are told alike", lab())
             .client(
                 told(&sent(WEB), LEAST).kind(11, 0).rest(0),
