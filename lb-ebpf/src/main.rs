@@ -14,6 +14,7 @@ mod action;
 mod clock;
 mod counters;
 mod fib;
+mod maps;
 mod tables;
 mod window;
 

@@ -1,125 +1,35 @@
-//! The maps, and the helpers that answer in place of one.
-//!
-//! Sizes here are the defaults; `lbctl serve` can change those of the flow tables, rules and
-//! slots before it loads the program.
+//! What the pipeline looks up, in the maps and by the helpers that answer in place of one.
 
 use core::{ffi::c_void, mem};
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::generated::{bpf_jiffies64, bpf_loop, bpf_redirect},
-    macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, lpm_trie::Key},
+    maps::lpm_trie::Key,
     programs::XdpContext,
 };
 use lb_common::{
     abi::{
-        self, AccessKey, AddressFlags, Announced, AnnouncedKey, Counter, FRAGMENTS, FlowEntry, FlowKey,
-        FragmentKey, FragmentWord, IcmpState, MARK_BITS, MARKS_PER_WORD, MEMBERS, Member, NAT_SOURCES,
-        NatSource, Owner, RANGES, REVERSES, ROUTE_TABLES, Range, RangeKey, Reverse, ReverseKey, Root,
-        RouteTable, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, TrackEntry, access, sieve,
+        AccessKey, AddressFlags, Announced, AnnouncedKey, Counter, FlowEntry, FlowKey, FragmentKey,
+        FragmentWord, IcmpState, MARKS_PER_WORD, Member, NatSource, Owner, ROUTE_TABLES, Range, RangeKey,
+        Reverse, ReverseKey, Root, RouteTable, Rule, RuleKey, RuleStats, SLOTS_PER_WORD, TrackEntry, access,
+        sieve,
     },
     choose::Draw,
     pipeline::Stage,
-    reason::{Event, Reason},
+    reason::Event,
     tables::{Full, Rings, Route, RouteQuery, Shared, Tables, Tier},
     track::Side,
     units::{Addr, Addr6, MemberId},
 };
 
 use crate::fib;
-
-#[map(name = "lb_root")]
-static ROOT: Array<Root> = Array::with_max_entries(1, 0);
-#[map(name = "lb_sieve")]
-static SIEVE: Array<[u64; sieve::WORDS]> = Array::with_max_entries(1, 0);
-// The keys of rules and reverse entries are whole words: one that is written in pieces keeps the
-// hash function waiting, which reads it in other pieces.
-#[map(name = "lb_rules")]
-static RULES: HashMap<u64, Rule> = HashMap::with_max_entries(32_768, 0);
-#[map(name = "lb_addresses")]
-static ADDRESSES: HashMap<Addr, AddressFlags> = HashMap::with_max_entries(16_384, 0);
-#[map(name = "lb_access")]
-static ACCESS: LpmTrie<AccessKey, u32> = LpmTrie::with_max_entries(262_144, BPF_F_NO_PREALLOC);
-#[map(name = "lb_slots")]
-static SLOTS: Array<[u16; SLOTS_PER_WORD as usize]> = Array::with_max_entries(1 << 20, 0);
-#[map(name = "lb_health")]
-static HEALTH: Array<u64> = Array::with_max_entries(1 << 16, 0);
-#[map(name = "lb_members")]
-static MEMBER: Array<Member> = Array::with_max_entries(MEMBERS, 0);
-#[map(name = "lb_owners")]
-static OWNERS: HashMap<Addr, Owner> = HashMap::with_max_entries(MEMBERS, 0);
-#[map(name = "lb_reverse")]
-static REVERSE: HashMap<u64, Reverse> = HashMap::with_max_entries(REVERSES, 0);
-#[map(name = "lb_routes")]
-static ROUTES: Array<RouteTable> = Array::with_max_entries(ROUTE_TABLES as u32, 0);
-#[map(name = "lb_marks")]
-static MARKS: Array<[u16; MARKS_PER_WORD as usize]> =
-    Array::with_max_entries((1 << MARK_BITS) / MARKS_PER_WORD, 0);
-#[map(name = "lb_pending")]
-static PENDING: LruHashMap<FlowKey, FlowEntry> = LruHashMap::with_max_entries(131_072, 0);
-#[map(name = "lb_confirmed")]
-static CONFIRMED: HashMap<FlowKey, FlowEntry> = HashMap::with_max_entries(262_144, 0);
-#[map(name = "lb_rules6")]
-static RULES6: HashMap<RuleKey<Addr6>, Rule> = HashMap::with_max_entries(32_768, 0);
-#[map(name = "lb_addresses6")]
-static ADDRESSES6: HashMap<Addr6, AddressFlags> = HashMap::with_max_entries(16_384, 0);
-#[map(name = "lb_access6")]
-static ACCESS6: LpmTrie<AccessKey<Addr6>, u32> = LpmTrie::with_max_entries(262_144, BPF_F_NO_PREALLOC);
-#[map(name = "lb_members6")]
-static MEMBER6: Array<Member<Addr6>> = Array::with_max_entries(MEMBERS, 0);
-#[map(name = "lb_owners6")]
-static OWNERS6: HashMap<Addr6, Owner> = HashMap::with_max_entries(MEMBERS, 0);
-#[map(name = "lb_reverse6")]
-static REVERSE6: HashMap<u64, Reverse<Addr6>> = HashMap::with_max_entries(REVERSES, 0);
-#[map(name = "lb_pending6")]
-static PENDING6: LruHashMap<FlowKey<Addr6>, FlowEntry> = LruHashMap::with_max_entries(131_072, 0);
-#[map(name = "lb_confirmed6")]
-static CONFIRMED6: HashMap<FlowKey<Addr6>, FlowEntry> = HashMap::with_max_entries(262_144, 0);
-#[map(name = "lb_sources")]
-static SOURCES: Array<NatSource> = Array::with_max_entries(NAT_SOURCES, 0);
-#[map(name = "lb_sources6")]
-static SOURCES6: Array<NatSource<Addr6>> = Array::with_max_entries(NAT_SOURCES, 0);
-#[map(name = "lb_opening")]
-static OPENING: LruHashMap<FlowKey, TrackEntry> = LruHashMap::with_max_entries(65_536, 0);
-#[map(name = "lb_opening6")]
-static OPENING6: LruHashMap<FlowKey<Addr6>, TrackEntry<Addr6>> = LruHashMap::with_max_entries(65_536, 0);
-#[map(name = "lb_flows")]
-static TRACKED: HashMap<FlowKey, TrackEntry> = HashMap::with_max_entries(131_072, 0);
-#[map(name = "lb_flows6")]
-static TRACKED6: HashMap<FlowKey<Addr6>, TrackEntry<Addr6>> = HashMap::with_max_entries(131_072, 0);
-#[map(name = "lb_announced")]
-static ANNOUNCED: HashMap<AnnouncedKey, Announced> = HashMap::with_max_entries(16_384, 0);
-#[map(name = "lb_announced6")]
-static ANNOUNCED6: HashMap<AnnouncedKey<Addr6>, Announced> = HashMap::with_max_entries(16_384, 0);
-#[map(name = "lb_stages")]
-static STAGES: ProgramArray = ProgramArray::with_max_entries(abi::STAGES, 0);
-#[map(name = "lb_icmp_state")]
-static ICMP: PerCpuArray<IcmpState> = PerCpuArray::with_max_entries(1, 0);
-#[map(name = "lb_reasons")]
-static REASONS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Reason::ALL.len() as u32, 0);
-#[map(name = "lb_events")]
-static EVENTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Event::ALL.len() as u32, 0);
-#[map(name = "lb_rule_stats")]
-static RULE_STATS: PerCpuArray<RuleStats> = PerCpuArray::with_max_entries(16_384, 0);
-#[map(name = "lb_member_stats")]
-static MEMBER_STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MEMBERS, 0);
-
-#[map(name = "lb_ranges")]
-static FRONT: LpmTrie<RangeKey, Range> = LpmTrie::with_max_entries(RANGES, BPF_F_NO_PREALLOC);
-#[map(name = "lb_ranges6")]
-static FRONT6: LpmTrie<RangeKey<Addr6>, Range> = LpmTrie::with_max_entries(RANGES, BPF_F_NO_PREALLOC);
-#[map(name = "lb_reverse_rng")]
-static BACK: LpmTrie<RangeKey<u32>, Range> = LpmTrie::with_max_entries(RANGES, BPF_F_NO_PREALLOC);
-#[map(name = "lb_fragments")]
-static FIRST: LruHashMap<FragmentKey, FragmentWord> = LruHashMap::with_max_entries(FRAGMENTS, 0);
-#[map(name = "lb_fragments6")]
-static FIRST6: LruHashMap<FragmentKey<Addr6>, FragmentWord> = LruHashMap::with_max_entries(FRAGMENTS, 0);
-#[map(name = "lb_reply_frags")]
-static REPLY_FIRST: LruHashMap<FragmentKey, FragmentWord> = LruHashMap::with_max_entries(FRAGMENTS, 0);
-#[map(name = "lb_reply_frags6")]
-static REPLY_FIRST6: LruHashMap<FragmentKey<Addr6>, FragmentWord> =
-    LruHashMap::with_max_entries(FRAGMENTS, 0);
+use crate::maps::{
+    ACCESS, ACCESS6, ADDRESSES, ADDRESSES6, ANNOUNCED, ANNOUNCED6, BACK, CONFIRMED, CONFIRMED6, EVENTS,
+    FIRST, FIRST6, FRONT, FRONT6, HEALTH, ICMP, MARKS, MEMBER, MEMBER_STATS, MEMBER6, OPENING, OPENING6,
+    OWNERS, OWNERS6, PENDING, PENDING6, REASONS, REPLY_FIRST, REPLY_FIRST6, REVERSE, REVERSE6, ROOT, ROUTES,
+    RULE_STATS, RULES, RULES6, SIEVE, SLOTS, SOURCES, SOURCES6, STAGES, TRACKED, TRACKED6,
+};
 
 /// The maps, and the context that a route look-up asks for.
 pub(crate) struct KernelTables<'c> {

@@ -81,6 +81,9 @@ struct Asked {
 /// `None` unless it is valid (section 7.1.1).
 #[inline(always)]
 fn read<F: Window>(frame: &F) -> Option<Asked> {
+    if !is_solicitation(frame) {
+        return None;
+    }
     let b: &[u8; OPTIONS] = frame.view(0)?;
     let (length, hops) = (u16::from_be(half::<18, OPTIONS>(b)), b[21]);
     let units = length.checked_sub(LENGTH)? / UNIT;
