@@ -1,5 +1,6 @@
 //! Fragments of TCP and UDP. A row's fragment is IPv4's, and stands for one with a fragment header.
 
+use lb_common::abi::Rule;
 use lb_common::reason::{Event, Reason};
 use lb_common::testkit::{Frame, frame};
 
@@ -21,6 +22,7 @@ const LIFE: u32 = 20;
 
 pub(super) fn rows() -> Vec<Case> {
     let lab = World::lab;
+    let tracking = || lab().with_rule(DNS, |rule| rule.flags = Rule::TRACKED);
     let (first, second, last) = (first(query()), later(&query(), MORE | 3), later(&query(), 6));
     let dns = |expect: Expect| expect.of(DNS);
     let unknown = || untouched(Reason::FragmentUnknown);
@@ -68,6 +70,11 @@ pub(super) fn rows() -> Vec<Case> {
             .client(first.clone(), dns(to_member(1)))
             .then(|world| world.ring(DNS, &[2]))
             .client(last.clone(), dns(to_member(1))),
+        case("a tracked flow has no fragments", tracking())
+            .client(first.clone(), untouched(Reason::Fragment))
+            .client(last.clone(), unknown())
+            .client(query(), dns(to_member(1)))
+            .tracks(0, 2),
         case("a first fragment that leads nowhere leaves nothing", lab().access(2, &[("192.0.2.0", 24)]))
             .client(self::first(query()).to("203.0.113.10:54"), untouched(Reason::NoRule))
             .client(last.clone(), unknown())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lb_common::abi::View;
+use lb_common::abi::{Rule, TRACKED_REPLIES, View};
 use lb_common::reason::{Event, Reason};
 use lb_common::testkit::{Frame, frame};
 use lb_common::units::{MemberId, Port};
@@ -53,6 +53,16 @@ pub(super) fn rows() -> Vec<Case> {
             .member(3, answer(3, GAME_LAST), to_client().of(GAME_LAST))
             .member(1, named(1, VOICE), to_client().of(VOICE))
             .holds(0, 0),
+        case("S-DIST-13: a flow to a range that tracks stays with its member", tracking(wide()))
+            .client(syn(GAME_LAST), opens(1).of(GAME_LAST))
+            .client(syn(GAME), opens(1).of(GAME))
+            .then(|world| {
+                world.with(|map| _ = map.rings.insert(GAME.ring_base, Arc::new([MemberId(2)].into())))
+            })
+            .client(data(GAME_LAST), to_member(1).of(GAME_LAST))
+            .client(data(GAME), to_member(1).of(GAME))
+            .member(1, answer(1, GAME_LAST), to_client().of(GAME_LAST))
+            .tracks(0, 4),
         case("what a member sends from beside its range is of none", wide())
             .member(1, answer(1, GAME).from(&member_socket(1, 8999)), untouched(Reason::OfMember))
             .member(1, answer(1, GAME).from(&member_socket(1, 9064)), untouched(Reason::OfMember))
@@ -151,4 +161,13 @@ fn query(service: Service) -> Frame {
 
 fn named(label: u16, service: Service) -> Frame {
     frame::udp(&member_socket(label, service.port), CLIENT).payload(b"hello")
+}
+
+/// The range of TCP with entries for its flows.
+fn tracking(world: World) -> World {
+    world.with(|map| {
+        map.rules.get_mut(&range_key(GAME, 8000, map.root.epoch)).unwrap().flags = Rule::TRACKED;
+        let replies = map.reverse.values_mut().filter(|reverse| reverse.stats == GAME.stats);
+        replies.for_each(|reverse| reverse.flags = TRACKED_REPLIES);
+    })
 }
