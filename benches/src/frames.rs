@@ -81,16 +81,17 @@ impl Path {
         }
     }
 
-    pub(crate) fn reason(self) -> Reason {
+    /// How its packets end. Of addresses in random order some look like a member's at first sight.
+    pub(crate) fn reasons(self) -> &'static [Reason] {
         match self {
-            Self::Reply | Self::ReplyFib | Self::RangeReply => Reason::ReplyToClient,
-            Self::NotOurs => Reason::NotOurs,
+            Self::Reply | Self::ReplyFib | Self::RangeReply => &[Reason::ReplyToClient],
+            Self::NotOurs => &[Reason::NotOurs, Reason::OfMember],
             Self::EstablishedIn
             | Self::Syn
             | Self::UdpIn
             | Self::EstablishedListed
             | Self::EstablishedMoving
-            | Self::RangeIn => Reason::ToMember,
+            | Self::RangeIn => &[Reason::ToMember],
         }
     }
 
