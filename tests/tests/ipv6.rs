@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt as _;
 use lb_tests::client::{http, talk::Talk, udp::Flow};
 use lb_tests::instance::{Instance, ends, lbctl_under_test};
-use lb_tests::lab::{Backend, CLIENT, FRONTEND, HOST_LINK, Lab, NetNs, Topology, twin};
+use lb_tests::lab::{Backend, CLIENT, FRONTEND, Family, HOST_LINK, Lab, NetNs, Topology, twin};
 use lb_tests::server::{Server, UdpServer};
 use nix::net::if_::if_nametoindex;
 use rtnetlink::packet_route::AddressFamily;
@@ -28,40 +28,6 @@ const DATAGRAMS: u16 = 82;
 const TRANSFER: u64 = 50_000_000;
 /// Of no link: it lies behind a backend.
 const BEHIND: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 11);
-
-/// Which family of the lab's addresses is meant.
-#[derive(Clone, Copy, Debug)]
-enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    fn name(self) -> &'static str {
-        match self {
-            Self::V4 => "v4",
-            Self::V6 => "v6",
-        }
-    }
-
-    fn of(self, address: Ipv4Addr) -> IpAddr {
-        match self {
-            Self::V4 => address.into(),
-            Self::V6 => twin(address).into(),
-        }
-    }
-
-    fn frontend(self, port: u16) -> SocketAddr {
-        (self.of(FRONTEND), port).into()
-    }
-
-    fn everybody(self) -> &'static str {
-        match self {
-            Self::V4 => "0.0.0.0/0",
-            Self::V6 => "::/0",
-        }
-    }
-}
 
 /// Three backends that serve lines (probed by TCP), HTTP (probed by HTTP) and datagrams.
 struct World {
@@ -248,8 +214,8 @@ fn flush_neighbours(netns: &NetNs) {
 #[test]
 fn both_families_of_one_file_s_fe_2() {
     let world = World::new("v6-dual");
-    world.apply(&[Family::V4, Family::V6], "[{ allow: \"::/0\" }]");
-    for family in [Family::V4, Family::V6] {
+    world.apply(&Family::BOTH, "[{ allow: \"::/0\" }]");
+    for family in Family::BOTH {
         world.assert_serves(family);
     }
     let status = world.instance.status().unwrap();

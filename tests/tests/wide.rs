@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use lb_tests::client::{talk::Talk, udp::Flow};
 use lb_tests::counters::{checksum_errors, snmp};
 use lb_tests::frames::{Flood, Pattern};
 use lb_tests::instance::{Instance, lbctl_under_test};
-use lb_tests::lab::{Backend, CLIENT, FRONTEND, Lab, NetNs, Topology, twin};
+use lb_tests::lab::{Backend, CLIENT, FRONTEND, Family, Lab, NetNs, Topology};
 use lb_tests::server::{Server, UdpServer};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,35 +23,6 @@ const NAMES: [u16; 2] = [7000, 7009];
 const EXACT: (u16, u16) = (8042, 9442);
 /// Six frames of an Ethernet link.
 const LARGE: usize = 8 * 1024;
-
-/// Which family of the lab's addresses is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
-    V4,
-    V6,
-}
-
-const BOTH: [Family; 2] = [Family::V4, Family::V6];
-
-impl Family {
-    fn name(self) -> &'static str {
-        match self {
-            Self::V4 => "v4",
-            Self::V6 => "v6",
-        }
-    }
-
-    fn of(self, address: Ipv4Addr) -> IpAddr {
-        match self {
-            Self::V4 => address.into(),
-            Self::V6 => twin(address).into(),
-        }
-    }
-
-    fn frontend(self, port: u16) -> SocketAddr {
-        (self.of(FRONTEND), port).into()
-    }
-}
 
 /// Three backends that serve lines and datagrams at some ports of ranges.
 struct World {
@@ -79,7 +50,7 @@ impl World {
 
     fn apply(&self, games: &str, at: &str) -> String {
         let (mut frontends, mut pools, mut rules) = (String::new(), String::new(), String::new());
-        for family in BOTH {
+        for family in Family::BOTH {
             let name = family.name();
             let _ = writeln!(frontends, "  - {{ name: {name}, address: \"{}\" }}", family.of(FRONTEND));
             let _ = writeln!(pools, "  - name: {name}\n    backends:");
@@ -87,7 +58,7 @@ impl World {
                 let address = family.of(backend.address());
                 let _ = writeln!(pools, "      - {{ name: {}, address: \"{address}\" }}", backend.name());
             }
-            let everybody = if family == Family::V4 { "0.0.0.0/0" } else { "::/0" };
+            let everybody = family.everybody();
             let (exact, exact_at) = EXACT;
             for (kind, protocol, ports, at) in [
                 ("games", "tcp", games, at),
@@ -133,7 +104,7 @@ impl World {
 #[test]
 fn connections_to_a_range_are_shared_and_each_port_is_its_own() {
     let world = World::new("wide-range");
-    for family in BOTH {
+    for family in Family::BOTH {
         for (port, _) in GAMES {
             let talks: Vec<_> = (0..30).map(|_| world.open(family, port).unwrap()).collect();
             let servers: BTreeSet<_> = talks.iter().map(|(_, server)| server.as_str()).collect();
@@ -165,7 +136,7 @@ fn connections_to_a_range_are_shared_and_each_port_is_its_own() {
 #[test]
 fn connections_to_a_range_outlive_its_change() {
     let world = World::new("wide-moves");
-    for family in BOTH {
+    for family in Family::BOTH {
         let mut talks: Vec<_> = (0..30).map(|_| world.open(family, 8050).unwrap()).collect();
         // Members have the range elsewhere now: old connections stay where they are, new ones find nobody.
         let changes = world.apply("8000-8100", "19000-19100");
@@ -196,7 +167,7 @@ fn datagrams_of_8_kib_go_both_ways_in_fragments() {
     let reassembled = |netns: &NetNs| snmp(netns).unwrap()["Ip.ReasmOKs"];
     let before = reassembled(world.lab.client());
     let mut servers = BTreeMap::new();
-    for family in BOTH {
+    for family in Family::BOTH {
         for number in 0..50_usize {
             let payload: String = ('a'..='w').cycle().take(LARGE - number).collect();
             // The server's answer has its name before the very same bytes.
@@ -218,7 +189,7 @@ fn datagrams_of_8_kib_go_both_ways_in_fragments() {
 #[test]
 fn fragments_without_their_first_are_dropped() {
     let world = World::new("wide-orphans");
-    for family in BOTH {
+    for family in Family::BOTH {
         // No rule has this port: no first fragment is remembered, and no later one comes through.
         let payload = "x".repeat(LARGE);
         assert_eq!(world.flow(family, 7777).ask(&payload, SILENCE).unwrap(), None);

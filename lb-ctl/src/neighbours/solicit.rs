@@ -42,7 +42,7 @@ impl Schedule {
         }
     }
 
-    /// The neighbours to ask for now, longest due first.
+    /// The neighbours that are due, longest first.
     pub(super) fn take_due(&mut self, now: Instant) -> Vec<NeighbourKey> {
         if self.not_before.is_some_and(|at| now < at) {
             return Vec::new();

@@ -59,7 +59,7 @@ impl Herald {
         free.map(|(&key, &hardware)| (key, Announced::at(hardware))).collect()
     }
 
-    /// Tells which of the claims the maps answer for now.
+    /// Tells which of the claims the maps answer.
     pub(super) fn note_held(&mut self, held: &Held) {
         let mut claims = self.claims.clone();
         for (key, claim) in &mut claims.wanted {

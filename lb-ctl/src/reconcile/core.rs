@@ -134,7 +134,7 @@ impl Core {
         Ok(())
     }
 
-    /// Brings the maps to what the configuration, the host and the flows ask for now.
+    /// Brings the maps to what the configuration, the host and the flows ask for.
     pub(super) fn converge(&mut self, settled: &BTreeSet<Service>, now: Instant) -> Result<(), ApplyError> {
         let failed = |error: Error| ApplyError::Failed(error.to_string());
         self.let_packets_leave();

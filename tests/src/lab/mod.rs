@@ -11,6 +11,7 @@
 
 mod claim;
 mod ethtool;
+mod family;
 mod links;
 mod namespace;
 mod process;
@@ -28,6 +29,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use ethtool::statistics;
 pub(crate) use ethtool::statistics_here;
+pub use family::Family;
 pub use links::xdp_modes;
 pub use namespace::NetNs;
 pub use process::Process;

@@ -15,6 +15,7 @@ pub(crate) mod kernel;
 #[cfg(feature = "privileged")]
 mod kernel_flows;
 pub(crate) mod native;
+mod service;
 #[cfg(feature = "privileged")]
 pub(crate) mod surroundings;
 pub(crate) mod table;

@@ -8,19 +8,17 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use lb_common::abi::{
-    ABI_VERSION, AddressFlags, Announced, FlowWord, Forwarding, MARK_BITS, Mode, Owner, ReverseKey, Root,
-    RoutePrefix, RouteTable, Rule, View, access,
+    ABI_VERSION, AddressFlags, Announced, FlowWord, Forwarding, MARK_BITS, Owner, Root, RoutePrefix,
+    RouteTable, Rule, View, access,
 };
 use lb_common::hash;
-use lb_common::parse::{TCP, UDP};
 use lb_common::testkit::frame::twin;
 use lb_common::units::{Addr, Addr6, MemberId, Port};
-use lb_ctl::state::{
-    AccessEntry, AnnouncedKey, FlowKey, MapState, Member, Reverse, RuleKey, Stored as _, routes_place,
-};
+use lb_ctl::state::{AccessEntry, AnnouncedKey, FlowKey, MapState, Member, Stored as _, routes_place};
 
 use super::exception::{Exception, flow};
 pub(crate) use super::family::Family;
+pub(crate) use super::service::{ADMIN, DNS, SERVICES, Service, WEB};
 
 /// Lives in ticks.
 pub(crate) const LIFE: u32 = 1000;
@@ -43,32 +41,10 @@ pub(crate) const NARROW_MTU: u16 = 1400;
 /// A host on the link of member 1, which answers in its place.
 pub(crate) const NEIGHBOUR: &str = "10.0.1.50:40000";
 
-/// A frontend port, and where its members listen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Service {
-    pub(crate) frontend: &'static str,
-    pub(crate) protocol: u8,
-    /// Port at the members.
-    pub(crate) port: u16,
-    /// Index of the rule's statistics.
-    pub(crate) stats: u32,
-    /// First slot of the current view; the old one's is 100 on.
-    pub(crate) ring_base: u32,
-}
-
-pub(crate) const WEB: Service =
-    Service { frontend: "203.0.113.10:80", protocol: TCP, port: 8080, stats: 1, ring_base: 1000 };
-pub(crate) const DNS: Service =
-    Service { frontend: "203.0.113.10:53", protocol: UDP, port: 5353, stats: 2, ring_base: 2000 };
-/// On an address of the host's own.
-pub(crate) const ADMIN: Service =
-    Service { frontend: "198.51.100.1:443", protocol: TCP, port: 8443, stats: 3, ring_base: 3001 };
-pub(crate) const SERVICES: [Service; 3] = [WEB, DNS, ADMIN];
-
 pub(crate) const CLIENT: &str = "198.51.100.2:40000";
 pub(crate) const MEMBERS: [u16; 3] = [1, 2, 3];
-const GROUP: u32 = 7;
-const HEALTH_BASE: u32 = 5;
+pub(super) const GROUP: u32 = 7;
+pub(super) const HEALTH_BASE: u32 = 5;
 
 /// Everything that a case begins with.
 #[derive(Debug, Clone)]
@@ -357,57 +333,6 @@ impl World {
     }
 }
 
-impl Service {
-    pub(crate) fn key(self, epoch: u32) -> RuleKey {
-        let frontend = socket(self.frontend);
-        RuleKey {
-            address: address(self.frontend),
-            port: Port::new(frontend.port()),
-            protocol: self.protocol,
-            epoch: epoch.try_into().unwrap(),
-        }
-    }
-
-    pub(crate) fn enter(self, map: &mut MapState) {
-        let key = self.key(map.root.epoch);
-        let current = View {
-            ring_base: self.ring_base,
-            ring_size: 1,
-            health_base: HEALTH_BASE,
-            health_skip: 0,
-            health_words: 1,
-            port: Port::new(self.port),
-            mode: Mode::FiveTuple as u8,
-            present: 1,
-        };
-        put_ring(map, self.ring_base, &[1]);
-        map.rules.insert(
-            key,
-            Rule {
-                current,
-                old: View::default(),
-                life: LIFE,
-                stats: self.stats,
-                access: access::OPEN,
-                flags: 0,
-            },
-        );
-        map.addresses.insert(key.address, AddressFlags::FRONTEND);
-        let reverse_key =
-            ReverseKey { group: GROUP, port: Port::new(self.port), protocol: self.protocol, reserved: 0 };
-        let reverse = Reverse {
-            address: key.address,
-            port: key.port,
-            last: key.port,
-            flags: 0,
-            reserved: 0,
-            stats: self.stats,
-            life: LIFE,
-        };
-        map.reverse.insert(reverse_key, reverse);
-    }
-}
-
 fn route(network: &str, length: u8, gateway: Option<u16>) -> RoutePrefix {
     let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
     let prefix = RoutePrefix {
@@ -420,7 +345,7 @@ fn route(network: &str, length: u8, gateway: Option<u16>) -> RoutePrefix {
     RoutePrefix { ifindex, mtu, destination, source, ..prefix }
 }
 
-fn put_ring(map: &mut MapState, base: u32, labels: &[u16]) {
+pub(super) fn put_ring(map: &mut MapState, base: u32, labels: &[u16]) {
     map.rings.insert(base, Arc::new(labels.iter().copied().map(MemberId).collect()));
 }
 
